@@ -1,0 +1,42 @@
+"""Reading the data files that come with the package: gates, tiers, suites, policies."""
+
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import TypeVar
+
+import msgspec
+import yaml
+
+from aprqa_ci.errors import AprqaError
+
+__all__ = ["data_directory", "load_data"]
+
+ModelT = TypeVar("ModelT")
+
+
+def data_directory() -> Traversable:
+    """Return the folder of data files inside the package."""
+    return files("aprqa_ci").joinpath("data")
+
+
+@cache
+def load_data(name: str, model: type[ModelT]) -> ModelT:
+    """Load one YAML data file of the package into its model.
+
+    Args:
+        name: the path below the data folder, for example ``gates.yaml``.
+        model: the wire model that describes the file.
+
+    Raises:
+        AprqaError: the installation is damaged; the file is missing or does not fit its model.
+    """
+    try:
+        text = data_directory().joinpath(name).read_text(encoding="utf-8")
+        # CSafeLoader reads the same language and is about ten times as fast as SafeLoader.
+        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+        raw = yaml.load(text, Loader=loader)  # noqa: S506 - both are safe loaders
+        return msgspec.convert(raw, type=model)
+    except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
+        what = f"the data file {name} of this installation is damaged: {error}"
+        raise AprqaError(what) from error

@@ -1,0 +1,124 @@
+"""The evidence record, in the existing format of the field.
+
+A record has the twelve fields of the existing tool, in its order, so that files of either tool are
+read by both. What that format has no field for stands in ``metadata``, under the keys below.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from aprqa_ci.vocabulary import Backend, Modality, ModelFormat, Outcome
+from aprqa_ci.wire import WireModel
+
+__all__ = [
+    "EvidenceHost",
+    "EvidenceMetrics",
+    "EvidenceModel",
+    "EvidenceRecord",
+    "EvidenceScenario",
+    "MetadataKey",
+    "model_id_of",
+]
+
+
+class MetadataKey(StrEnum):
+    """Keys of ``EvidenceRecord.metadata`` that aprqa writes."""
+
+    RUN_ID = "run_id"
+    SCENARIO = "scenario"
+    """The planned scenario's id."""
+    CELL = "cell"
+    PLAN = "plan"
+    """The plan's digest."""
+    CAUSE = "cause"
+    """Of a Skipped record, and of a derived failure: ``infrastructure``, ``model`` or ``policy``,
+    a colon, and a word, for example ``infrastructure:engine-missing``."""
+    QUANTIZATION = "quantization"
+    ENGINE = "engine"
+    ENGINE_VERSION = "engine_version"
+    DEVICE = "device"
+    """What proves where the answer was computed."""
+    INVOCATION = "invocation"
+    """The exact call that reproduces the answer on this engine."""
+    SUITE = "suite"
+    ORACLES = "oracles"
+    """Each oracle's verdict, for example ``response=Corroborated; arithmetic=Falsified``."""
+    FINISH = "finish"
+    """Why the answer ended: ``stop`` or ``length``."""
+    ATTEMPT = "attempt"
+
+
+class EvidenceModel(WireModel, frozen=True, kw_only=True):
+    """The model in a record; the repository id is ``org/name[-variant]``."""
+
+    org: str
+    name: str
+    variant: str | None = None
+
+
+class EvidenceScenario(WireModel, frozen=True, kw_only=True):
+    """What was asked."""
+
+    id: str
+    model: EvidenceModel
+    modality: Modality
+    backend: Backend
+    format: ModelFormat
+    prompt: str
+    temperature: float
+    max_tokens: int
+    seed: int
+    trace_level: str = "none"
+    oracle_type: str
+
+
+class EvidenceMetrics(WireModel, frozen=True, kw_only=True):
+    """What was measured; null where nothing was."""
+
+    tokens_per_second: float | None = None
+    time_to_first_token_ms: float | None = None
+    total_tokens: int | None = None
+    """Tokens of the answer, counted by the engine."""
+    memory_peak_mb: int | None = None
+    duration_ms: int = 0
+
+
+class EvidenceHost(WireModel, frozen=True, kw_only=True):
+    """Where it was measured."""
+
+    hostname: str
+    os: str
+    cpu: str
+    gpu: str | None = None
+    apr_version: str
+    """The tool that wrote the record and its version, for example ``aprqa-ci/0.1.0``."""
+
+
+class EvidenceRecord(WireModel, frozen=True, kw_only=True):
+    """One outcome with all that is needed to judge it again."""
+
+    id: str
+    """32 hexadecimal digits, unique."""
+    gate_id: str
+    scenario: EvidenceScenario
+    outcome: Outcome
+    reason: str
+    output: str
+    stderr: str | None = None
+    exit_code: int | None = None
+    metrics: EvidenceMetrics
+    timestamp: str
+    """RFC 3339, UTC, ``Z``."""
+    host: EvidenceHost
+    metadata: dict[str, str] = msgspec.field(default_factory=dict)
+
+    def meta(self, key: MetadataKey) -> str | None:
+        """Return one of our metadata values, or nothing when a foreign tool wrote the record."""
+        return self.metadata.get(key.value)
+
+
+def model_id_of(model: EvidenceModel) -> str:
+    """Return the repository id of the model in a record."""
+    name = f"{model.org}/{model.name}"
+    return f"{name}-{model.variant}" if model.variant else name

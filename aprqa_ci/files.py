@@ -1,0 +1,96 @@
+"""Digests, atomic writes and safe paths: the only file primitives the rooms share."""
+
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+from aprqa_ci.errors import InputError, Problem
+
+__all__ = ["path_below", "read_bounded", "sha256_bytes", "sha256_file", "slug", "write_atomic"]
+
+_CHUNK = 1 << 20
+
+
+def sha256_bytes(data: bytes) -> str:
+    """Return the SHA-256 of ``data`` as 64 hexadecimal digits."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """Return the SHA-256 of the file's bytes as 64 hexadecimal digits.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Put ``data`` at ``path`` in one step: a reader sees the old file or the new one.
+
+    The parent directory is made if it is missing; the file keeps its permissions.
+
+    Raises:
+        OSError: the directory cannot be written. The old file is then untouched.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        mode = path.stat().st_mode & 0o7777 if path.exists() else 0o644
+        temporary.chmod(mode)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """Read a file of at most ``limit`` bytes.
+
+    Raises:
+        InputError: the file is missing, unreadable, not a file, or larger than ``limit``.
+    """
+    try:
+        with path.open("rb") as stream:
+            data = stream.read(limit + 1)
+    except OSError as error:
+        raise InputError(
+            Problem(what=f"cannot read the file: {error.strerror or error}", path=path)
+        ) from error
+    if len(data) > limit:
+        raise InputError(
+            Problem(
+                what=f"the file is larger than {limit} bytes, the most that is read here",
+                path=path,
+            )
+        )
+    return data
+
+
+def path_below(root: Path, name: str) -> Path:
+    """Return ``root / name`` if it stays below ``root``, symbolic links followed.
+
+    Raises:
+        InputError: the name leads out of ``root``.
+    """
+    base = root.resolve()
+    path = (base / name).resolve()
+    if path == base or not path.is_relative_to(base):
+        raise InputError(Problem(what=f"{name!r} leads out of {root}", path=root))
+    return path
+
+
+def slug(name: str) -> str:
+    """Return ``name`` in lower case with only ``a-z 0-9 . _ -``, fit for a file name."""
+    return re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.") or "unnamed"

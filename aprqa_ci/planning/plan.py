@@ -1,0 +1,189 @@
+"""The plan: everything that will be tested, written down before anything is.
+
+A plan is what completeness is proven against: a scenario that the plan names and the evidence lacks
+is missing, and a missing scenario counts against the model.
+"""
+
+from typing import Any
+
+import msgspec
+
+from aprqa_ci.vocabulary import Backend, FailurePolicy, Modality, ModelFormat, SizeCategory
+from aprqa_ci.wire import WireModel, digest_of
+
+__all__ = [
+    "PLAN_SCHEMA",
+    "Baseline",
+    "BaselineCell",
+    "OracleSpec",
+    "Plan",
+    "PlannedCell",
+    "PlannedModel",
+    "PlannedPlaybook",
+    "PlannedScenario",
+    "PlannedShard",
+    "PromptCase",
+    "plan_digest",
+]
+
+PLAN_SCHEMA = "aprqa-plan/1"
+
+
+class OracleSpec(WireModel, frozen=True, kw_only=True):
+    """Which oracle judges an answer, and with what settings."""
+
+    kind: str
+    """A name of the oracle registry, for example ``arithmetic``."""
+    config: dict[str, Any] = msgspec.field(default_factory=dict)
+    """Settings of that oracle; the oracle validates them."""
+
+
+class PromptCase(WireModel, frozen=True, kw_only=True):
+    """One question to a model, with how its answer is judged."""
+
+    turns: tuple[str, ...]
+    """The user's messages in order; more than one makes a conversation."""
+    system: str | None = None
+    """The system message, if any."""
+    raw: bool = False
+    """Send the only turn as it stands, without the model's chat template."""
+    suite: str = "playbook"
+    """The prompt suite it comes from, with its version: ``arithmetic@1``."""
+    oracle: OracleSpec
+    max_tokens: int = 32
+    temperature: float = 0.0
+    seed: int = 0
+
+
+class PlannedScenario(WireModel, frozen=True, kw_only=True):
+    """One thing to be tested: a prompt, or a check of another kind."""
+
+    id: str
+    """``<cell id>#007`` for the seventh prompt, ``<cell id>#<gate id>`` for a check."""
+    gate_id: str
+    """The gate of the catalogue that the outcome counts for."""
+    prompt: PromptCase | None = None
+    """The question; absent for a check, whose gate says how it is made."""
+
+
+class PlannedCell(WireModel, frozen=True, kw_only=True):
+    """One modality × backend × format (× quantization) of one playbook."""
+
+    id: str
+    """``<playbook>:<modality>-<backend>-<format>[-<quantization>]``."""
+    playbook: str
+    modality: Modality
+    backend: Backend
+    format: ModelFormat
+    quantization: str | None = None
+    """For GGUF: ``q8_0``, ``q4_k_m`` and so on; absent for formats that have one precision."""
+    engine: str | None = None
+    """The engine asked for; absent: the first available one that can run the cell."""
+    timeout_ms: int
+    """The hard limit of one scenario."""
+    scenarios: tuple[PlannedScenario, ...]
+
+
+class PlannedModel(WireModel, frozen=True, kw_only=True):
+    """The model under test, as the playbook declares it."""
+
+    hf_repo: str
+    revision: str | None = None
+    """The pinned commit or branch of the repository."""
+    local_path: str | None = None
+    """An absolute path, resolved from the playbook's directory."""
+    formats: tuple[ModelFormat, ...]
+    quantizations: tuple[str, ...] = ()
+    size_category: SizeCategory
+    family: str | None = None
+    size_variant: str | None = None
+    expected: dict[str, int] = msgspec.field(default_factory=dict)
+    """Declared dimensions: hidden_dim, num_layers, num_heads, num_kv_heads, vocab_size,
+    intermediate_dim."""
+
+
+class BaselineCell(WireModel, frozen=True, kw_only=True):
+    """What one cell reached in the last accepted certificate."""
+
+    corroborated: tuple[str, ...]
+    """Scenario ids that were corroborated."""
+    tokens_per_second: float | None = None
+    """The median throughput, tokens per second."""
+
+
+class Baseline(WireModel, frozen=True, kw_only=True):
+    """The last accepted certificate of the same playbook, to compare with."""
+
+    certificate_digest: str
+    model_digests: dict[str, str] = msgspec.field(default_factory=dict)
+    cells: dict[str, BaselineCell]
+
+
+class PlannedPlaybook(WireModel, frozen=True, kw_only=True):
+    """One playbook's part of the plan, and all that scoring needs to know of it."""
+
+    name: str
+    path: str
+    """Where it was read, relative to the working directory where that is possible."""
+    digest: str
+    """SHA-256 of the playbook file's bytes."""
+    version: str
+    model: PlannedModel
+    tier: str
+    seed: int
+    failure_policy: FailurePolicy
+    narrowed: bool = False
+    """Whether ``--only`` or ``--backend`` left cells out; a narrowed run cannot certify."""
+    declared_not_run: tuple[str, ...] = ()
+    """Sections of the playbook that were accepted and are not executed."""
+    warnings: tuple[str, ...] = ()
+    performance: dict[str, float] = msgspec.field(default_factory=dict)
+    """The limits that the performance gates compare with: min_throughput_cpu,
+    min_throughput_gpu (tokens per second), max_ttft_ms, max_p50_ms, max_p99_ms."""
+    warmup: int = 1
+    """Unmeasured runs before a measurement."""
+    measure: int = 5
+    """Measured runs of a measurement."""
+    baseline: Baseline | None = None
+
+
+class PlannedShard(WireModel, frozen=True, kw_only=True):
+    """A part of the plan that one job executes."""
+
+    id: str
+    cells: tuple[str, ...]
+    expected_seconds: float
+
+
+class Plan(WireModel, frozen=True, kw_only=True):
+    """All playbooks, all cells, and how the cells are packed into shards."""
+
+    schema: str = PLAN_SCHEMA
+    tool_version: str
+    playbooks: tuple[PlannedPlaybook, ...]
+    cells: tuple[PlannedCell, ...]
+    shards: tuple[PlannedShard, ...]
+
+    def cells_of(self, playbook: str) -> tuple[PlannedCell, ...]:
+        """Return the cells of the playbook with that name, in plan order."""
+        return tuple(cell for cell in self.cells if cell.playbook == playbook)
+
+    def for_playbook(self, playbook: str) -> "Plan":
+        """Return the plan reduced to one playbook; shards keep their ids."""
+        kept = self.cells_of(playbook)
+        ids = {cell.id for cell in kept}
+        shards = (
+            msgspec.structs.replace(shard, cells=tuple(cell for cell in shard.cells if cell in ids))
+            for shard in self.shards
+        )
+        return msgspec.structs.replace(
+            self,
+            playbooks=tuple(entry for entry in self.playbooks if entry.name == playbook),
+            cells=kept,
+            shards=tuple(shard for shard in shards if shard.cells),
+        )
+
+
+def plan_digest(plan: Plan) -> str:
+    """Return the SHA-256 that shards, evidence and certificates name the plan by."""
+    return digest_of(plan)
