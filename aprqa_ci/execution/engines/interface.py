@@ -6,7 +6,7 @@ process, so an engine may crash, hang or leak without harm to anything but its c
 Adding an engine is one module with one class of the shape of :class:`Engine`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -131,8 +131,21 @@ class Session(Protocol):
         """The most tokens that prompt and answer may have together."""
         ...
 
-    def complete(self, prompt: str, sampling: Sampling) -> Answer:
+    def complete(
+        self,
+        prompt: str,
+        sampling: Sampling,
+        *,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Answer:
         """Continue raw text.
+
+        Args:
+            prompt: the text to continue.
+            sampling: how the next tokens are chosen.
+            on_text: called with each new piece of text as soon as it is final; the pieces joined
+                are the answer's text. A piece that may yet become part of a stop text, or half a
+                character, is held back. An exception it raises ends the answer and is passed on.
 
         Raises:
             PromptRefusedError: the prompt does not fit the context.
