@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import yaml
@@ -20,9 +20,8 @@ def data_directory() -> Traversable:
     return files("aprqa_ci").joinpath("data")
 
 
-@cache
 def load_data(name: str, model: type[ModelT]) -> ModelT:
-    """Load one YAML data file of the package into its model.
+    """Load one YAML data file of the package into its model; read once per process.
 
     Args:
         name: the path below the data folder, for example ``gates.yaml``.
@@ -31,6 +30,12 @@ def load_data(name: str, model: type[ModelT]) -> ModelT:
     Raises:
         AprqaError: the installation is damaged; the file is missing or does not fit its model.
     """
+    loaded: ModelT = _load(name, model)
+    return loaded
+
+
+@cache
+def _load(name: str, model: type[Any]) -> Any:  # noqa: ANN401 - load_data gives it its type
     try:
         text = data_directory().joinpath(name).read_text(encoding="utf-8")
         # CSafeLoader reads the same language and is about ten times as fast as SafeLoader.
