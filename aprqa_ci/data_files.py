@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import yaml
@@ -21,7 +21,7 @@ def data_directory() -> Traversable:
 
 
 def load_data(name: str, model: type[ModelT]) -> ModelT:
-    """Load one YAML data file of the package into its model; read once per process.
+    """Load one YAML data file of the package into its model.
 
     Args:
         name: the path below the data folder, for example ``gates.yaml``.
@@ -30,18 +30,16 @@ def load_data(name: str, model: type[ModelT]) -> ModelT:
     Raises:
         AprqaError: the installation is damaged; the file is missing or does not fit its model.
     """
-    loaded: ModelT = _load(name, model)
-    return loaded
-
-
-@cache
-def _load(name: str, model: type[Any]) -> Any:  # noqa: ANN401 - load_data gives it its type
     try:
-        text = data_directory().joinpath(name).read_text(encoding="utf-8")
-        # CSafeLoader reads the same language and is about ten times as fast as SafeLoader.
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        raw = yaml.load(text, Loader=loader)  # noqa: S506 - both are safe loaders
-        return msgspec.convert(raw, type=model)
+        return msgspec.convert(_parsed(name), type=model)
     except (OSError, yaml.YAMLError, msgspec.ValidationError) as error:
         what = f"the data file {name} of this installation is damaged: {error}"
         raise AprqaError(what) from error
+
+
+@cache
+def _parsed(name: str) -> object:
+    text = data_directory().joinpath(name).read_text(encoding="utf-8")
+    # CSafeLoader reads the same language and is about ten times as fast as SafeLoader.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    return yaml.load(text, Loader=loader)  # noqa: S506 - both are safe loaders

@@ -46,6 +46,8 @@ class MetadataKey(StrEnum):
     """Each oracle's verdict, for example ``response=Corroborated; arithmetic=Falsified``."""
     FINISH = "finish"
     """Why the answer ended: ``stop`` or ``length``."""
+    KIND = "kind"
+    """Of an answer that failed: ``garbage``, ``empty``, ``wrong`` or ``engine-error``."""
     ATTEMPT = "attempt"
 
 

@@ -15,7 +15,9 @@ __all__ = [
     "PLAN_SCHEMA",
     "Baseline",
     "BaselineCell",
+    "GroundTruth",
     "OracleSpec",
+    "PerformanceLimits",
     "Plan",
     "PlannedCell",
     "PlannedModel",
@@ -91,7 +93,7 @@ class PlannedModel(WireModel, frozen=True, kw_only=True):
     revision: str | None = None
     """The pinned commit or branch of the repository."""
     local_path: str | None = None
-    """An absolute path, resolved from the playbook's directory."""
+    """The declared local path, relative to the working directory where it lies below it."""
     formats: tuple[ModelFormat, ...]
     quantizations: tuple[str, ...] = ()
     size_category: SizeCategory
@@ -119,6 +121,26 @@ class Baseline(WireModel, frozen=True, kw_only=True):
     cells: dict[str, BaselineCell]
 
 
+class PerformanceLimits(WireModel, frozen=True, kw_only=True):
+    """What the performance gates compare with, on one backend."""
+
+    min_throughput: float
+    """Tokens per second, median."""
+    max_ttft_ms: float
+    """Time to the first token, median."""
+    max_p50_ms: float
+    """Time of a whole answer, median."""
+    max_p99_ms: float
+    """Time of a whole answer, 99th percentile."""
+
+
+class GroundTruth(WireModel, frozen=True, kw_only=True):
+    """The files that an independent engine reads to say what the model's answers are."""
+
+    format: ModelFormat
+    quantization: str | None = None
+
+
 class PlannedPlaybook(WireModel, frozen=True, kw_only=True):
     """One playbook's part of the plan, and all that scoring needs to know of it."""
 
@@ -137,9 +159,14 @@ class PlannedPlaybook(WireModel, frozen=True, kw_only=True):
     declared_not_run: tuple[str, ...] = ()
     """Sections of the playbook that were accepted and are not executed."""
     warnings: tuple[str, ...] = ()
-    performance: dict[str, float] = msgspec.field(default_factory=dict)
-    """The limits that the performance gates compare with: min_throughput_cpu,
-    min_throughput_gpu (tokens per second), max_ttft_ms, max_p50_ms, max_p99_ms."""
+    performance: dict[Backend, PerformanceLimits] = msgspec.field(default_factory=dict)
+    """The limits that the performance gates compare with."""
+    ground_truth: GroundTruth | None = None
+    """What the other formats are compared with; absent when nothing is compared."""
+    probe_prompts: tuple[PromptCase, ...] = ()
+    """The prompts that checks ask: agreement, repetition, memory, several clients."""
+    measured_prompt: PromptCase | None = None
+    """The prompt that throughput and times are measured on."""
     warmup: int = 1
     """Unmeasured runs before a measurement."""
     measure: int = 5
@@ -169,19 +196,28 @@ class Plan(WireModel, frozen=True, kw_only=True):
         return tuple(cell for cell in self.cells if cell.playbook == playbook)
 
     def for_playbook(self, playbook: str) -> "Plan":
-        """Return the plan reduced to one playbook; shards keep their ids."""
-        kept = self.cells_of(playbook)
-        ids = {cell.id for cell in kept}
-        shards = (
-            msgspec.structs.replace(shard, cells=tuple(cell for cell in shard.cells if cell in ids))
-            for shard in self.shards
-        )
+        """Return the plan of one playbook alone, without shards.
+
+        Its digest is what evidence names: it does not change with the packing into shards or with
+        the other playbooks of the plan.
+        """
         return msgspec.structs.replace(
             self,
             playbooks=tuple(entry for entry in self.playbooks if entry.name == playbook),
-            cells=kept,
-            shards=tuple(shard for shard in shards if shard.cells),
+            cells=self.cells_of(playbook),
+            shards=(),
         )
+
+    def playbook_named(self, name: str) -> "PlannedPlaybook":
+        """Return the playbook of that name.
+
+        Raises:
+            KeyError: the plan has no such playbook.
+        """
+        for playbook in self.playbooks:
+            if playbook.name == name:
+                return playbook
+        raise KeyError(name)
 
 
 def plan_digest(plan: Plan) -> str:
