@@ -1,0 +1,97 @@
+"""Updating the registry on disk: under a lock, in one step, or not at all."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aprqa_ci.errors import InputError, Problem
+from aprqa_ci.files import read_bounded, write_atomic
+from aprqa_ci.registry.lock import Process, file_lock
+from aprqa_ci.registry.models_csv import (
+    EMPTY_REGISTRY,
+    MAX_REGISTRY_BYTES,
+    CellChange,
+    Registry,
+    apply,
+    read_registry,
+)
+from aprqa_ci.registry.row_update import RowUpdate
+
+__all__ = ["RegistryChange", "read_registry_file", "update_file"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegistryChange:
+    """What an update did to the file."""
+
+    path: Path
+    cells: tuple[CellChange, ...]
+    """What changed; nothing when the file said it already and was not written."""
+    registry: Registry
+    """The registry as it is now."""
+
+
+def read_registry_file(path: Path) -> Registry:
+    """Read a ``models.csv``.
+
+    Raises:
+        InputError: the file cannot be read, or is not a registry.
+    """
+    return read_registry(read_bounded(path, MAX_REGISTRY_BYTES), source=path)
+
+
+def update_file(
+    path: Path, update: RowUpdate, *, create: bool = False, process: Process | None = None
+) -> RegistryChange:
+    """Bring one model's row in a file up to date.
+
+    The file is read under its lock, so that no other update is lost, and replaced in one step. A
+    symbolic link stays one: the file it points at is locked and replaced.
+
+    Args:
+        path: the ``models.csv``.
+        update: what was measured.
+        create: make the file if it is not there.
+        process: who takes the lock; this process by default.
+
+    Raises:
+        InputError: the file is missing, locked, unreadable, cannot be written or is not a
+            registry, or the update is not fit for it. The file is then as it was.
+    """
+    update.check()
+    target = _target(path)
+    if not target.parent.is_dir():
+        if not create:
+            raise _missing(path)
+        target.parent.mkdir(parents=True)
+    with file_lock(target, process or Process()):
+        if create and not target.exists():
+            old = EMPTY_REGISTRY
+        elif target.exists():
+            old = read_bounded(target, MAX_REGISTRY_BYTES)
+        else:
+            raise _missing(path)
+        new, cells = apply(read_registry(old, source=path), update)
+        if cells:
+            _write(target, new)
+    return RegistryChange(path=path, cells=cells, registry=read_registry(new, source=path))
+
+
+def _target(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
+        raise InputError(Problem(what=f"cannot follow the path: {error}", path=path)) from error
+
+
+def _write(target: Path, data: bytes) -> None:
+    try:
+        write_atomic(target, data)
+    except OSError as error:
+        what = f"cannot write the file: {error.strerror or error}"
+        raise InputError(Problem(what=what, path=target)) from error
+
+
+def _missing(path: Path) -> InputError:
+    return InputError(
+        Problem(what="there is no such registry", path=path, hint="name another, or create it")
+    )
