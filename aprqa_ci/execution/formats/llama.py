@@ -180,7 +180,7 @@ class LlamaConfig:
             rope_theta=_single(settings.number("rope.freq_base", default=10000.0)),
             context_length=settings.integer("context_length", most=1 << 30),
             tied_embeddings="output.weight" not in tensors,
-            attention_bias="blk.0.attn_q.bias" in tensors,
+            attention_bias=architecture == "qwen2" or "blk.0.attn_q.bias" in tensors,
             output_bias="blk.0.attn_output.bias" in tensors,
             rope_scaling=gguf_rope_scaling(metadata, tensors, source, architecture),
             dtype=_gguf_file_type(metadata.get("general.file_type")),
