@@ -1,0 +1,368 @@
+"""The certificate: what was tested, how, on what, and what came of it, in one versioned file.
+
+Everything in it is computed from the evidence, the plan and the digests of the files, so whoever
+has those can compute it again and compare.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from aprqa_ci.errors import InputError
+from aprqa_ci.evidence.record import EvidenceHost, EvidenceRecord, MetadataKey
+from aprqa_ci.planning.plan import Baseline, BaselineCell, Plan, plan_digest
+from aprqa_ci.scoring.evaluate import own_records
+from aprqa_ci.scoring.runs import newest_run, time_span
+from aprqa_ci.scoring.score import Score, Tally
+from aprqa_ci.vocabulary import (
+    Backend,
+    Category,
+    Gateway,
+    GatewayState,
+    ModelFormat,
+    SizeCategory,
+    Status,
+)
+from aprqa_ci.wire import WireModel, canonical_json, digest_of
+
+__all__ = [
+    "CERTIFICATE_SCHEMA",
+    "Certificate",
+    "CertifiedCategory",
+    "CertifiedCell",
+    "CertifiedCoverage",
+    "CertifiedFinding",
+    "CertifiedGateway",
+    "CertifiedModel",
+    "CertifiedPassRate",
+    "CertifiedPenalty",
+    "CertifiedPlaybook",
+    "CertifiedPolicy",
+    "CertifiedTally",
+    "CertifiedThroughput",
+    "baseline_from",
+    "build_certificate",
+]
+
+CERTIFICATE_SCHEMA = "aprqa-certificate/1"
+
+
+class CertifiedModel(WireModel, frozen=True, kw_only=True):
+    """The model, down to the bytes of its files."""
+
+    hf_repo: str
+    revision: str | None
+    family: str | None
+    size_category: SizeCategory
+    files: dict[str, dict[str, str]]
+    """By format, with its quantization (``gguf-q8_0``): the SHA-256 of each file by its name."""
+
+
+class CertifiedPlaybook(WireModel, frozen=True, kw_only=True):
+    """The playbook that was carried out."""
+
+    name: str
+    digest: str
+    """SHA-256 of the playbook file's bytes."""
+    version: str
+
+
+class CertifiedPolicy(WireModel, frozen=True, kw_only=True):
+    """The policy that the score was computed under."""
+
+    id: str
+    version: int
+
+
+class CertifiedGateway(WireModel, frozen=True, kw_only=True):
+    """One gateway's state."""
+
+    state: GatewayState
+    reasons: tuple[str, ...]
+    records: tuple[str, ...]
+    """The ids of the records behind it."""
+
+
+class CertifiedTally(WireModel, frozen=True, kw_only=True):
+    """How many scenarios came to which end."""
+
+    planned: int
+    corroborated: int
+    falsified: int
+    skipped: int
+    timeout: int
+    crashed: int
+    missing: int
+
+
+class CertifiedCategory(WireModel, frozen=True, kw_only=True):
+    """One category's part of the score, before any gateway zeroes it."""
+
+    tally: CertifiedTally
+    weight: int
+    points: float
+    maximum: float
+
+
+class CertifiedPenalty(WireModel, frozen=True, kw_only=True):
+    """Points taken beyond a category's share."""
+
+    code: str
+    points: int
+    scenario: str
+
+
+class CertifiedPassRate(WireModel, frozen=True, kw_only=True):
+    """Corroborated / planned, with its 95 % Wilson interval."""
+
+    corroborated: int
+    planned: int
+    rate: float
+    low: float
+    high: float
+
+
+class CertifiedCoverage(WireModel, frozen=True, kw_only=True):
+    """How much of the plan the evidence speaks of."""
+
+    planned: int
+    recorded: int
+    missing: tuple[str, ...]
+    skipped: dict[str, str]
+    """The cause of each skipped scenario."""
+
+
+class CertifiedFinding(WireModel, frozen=True, kw_only=True):
+    """Something about the evidence itself that bars a certificate."""
+
+    kind: str
+    text: str
+    subjects: tuple[str, ...]
+
+
+class CertifiedCell(WireModel, frozen=True, kw_only=True):
+    """What one cell reached; the next run compares itself with it."""
+
+    tally: CertifiedTally
+    corroborated: tuple[str, ...]
+    """The ids of the scenarios that were corroborated."""
+    tokens_per_second: float | None
+    """The median measured throughput."""
+
+
+class CertifiedThroughput(WireModel, frozen=True, kw_only=True):
+    """The median measured throughput of one format on one backend."""
+
+    format: ModelFormat
+    backend: Backend
+    tokens_per_second: float
+    measurements: int
+
+
+class Certificate(WireModel, frozen=True, kw_only=True):
+    """The result of one run of one playbook, whatever its status."""
+
+    schema: Literal["aprqa-certificate/1"] = "aprqa-certificate/1"
+    model: CertifiedModel
+    playbook: CertifiedPlaybook
+    tier: str
+    narrowed: bool
+    """Whether cells were left out; a narrowed run cannot certify."""
+    plan_digest: str
+    evidence_digest: str
+    """SHA-256 of the evidence file's bytes."""
+    run_id: str | None
+    """The run of the evidence that was scored."""
+    tool_version: str
+    engines: dict[str, str]
+    """The version of each engine that answered; several versions are joined by commas."""
+    hosts: tuple[EvidenceHost, ...]
+    policy: CertifiedPolicy
+    gateways: dict[Gateway, CertifiedGateway]
+    categories: dict[Category, CertifiedCategory]
+    penalties: tuple[CertifiedPenalty, ...]
+    mqs: int
+    """The Model Qualification Score, 0 to 1000."""
+    raw: int
+    """The score before the gateways."""
+    grade: str
+    status: Status
+    certified_tier: str
+    """The tier, when CERTIFIED; else ``none``."""
+    totals: CertifiedTally
+    pass_rate: CertifiedPassRate
+    coverage: CertifiedCoverage
+    declared_not_run: tuple[str, ...]
+    flaky: tuple[str, ...]
+    findings: tuple[CertifiedFinding, ...]
+    obstacles: tuple[str, ...]
+    """What stands between the result and CERTIFIED; empty when it is."""
+    cells: dict[str, CertifiedCell]
+    throughput: tuple[CertifiedThroughput, ...]
+    started: str | None
+    """Time of the oldest record of the run; RFC 3339, UTC."""
+    finished: str | None
+    """Time of the newest record of the run; RFC 3339, UTC."""
+
+
+def build_certificate(
+    score: Score,
+    plan: Plan,
+    playbook: str,
+    records: Sequence[EvidenceRecord],
+    *,
+    evidence_digest: str,
+    model_digests: Mapping[str, Mapping[str, str]],
+    tool_version: str,
+) -> Certificate:
+    """Write a score down as a certificate. Pure.
+
+    Args:
+        score: the score of ``records`` under ``plan``.
+        plan: the plan that the score was held against.
+        playbook: the playbook's name in the plan.
+        records: the records that were scored, earlier runs included.
+        evidence_digest: SHA-256 of the evidence file's bytes.
+        model_digests: SHA-256 by file name, by format with its quantization.
+        tool_version: the version of this tool.
+
+    Raises:
+        InputError: the plan has no such playbook, or the score is of another plan.
+    """
+    run = newest_run(own_records(records, plan=plan, playbook=playbook))
+    entry = plan.playbook_named(playbook)
+    digest = plan_digest(plan.for_playbook(playbook))
+    if score.plan_digest != digest:
+        what = f"the score is not of playbook {playbook} under this plan ({digest[:12]})"
+        raise InputError(what)
+    span = time_span(run)
+    return Certificate(
+        model=CertifiedModel(
+            hf_repo=entry.model.hf_repo,
+            revision=entry.model.revision,
+            family=entry.model.family,
+            size_category=entry.model.size_category,
+            files={name: dict(sorted(files.items())) for name, files in model_digests.items()},
+        ),
+        playbook=CertifiedPlaybook(name=entry.name, digest=entry.digest, version=entry.version),
+        tier=entry.tier,
+        narrowed=entry.narrowed,
+        plan_digest=digest,
+        evidence_digest=evidence_digest,
+        run_id=score.run_id,
+        tool_version=tool_version,
+        engines=_engines(run),
+        hosts=_hosts(run),
+        policy=CertifiedPolicy(id=score.policy, version=score.policy_version),
+        gateways={
+            name: CertifiedGateway(
+                state=gateway.state, reasons=gateway.reasons, records=gateway.records
+            )
+            for name, gateway in score.gateways.items()
+        },
+        categories={
+            name: CertifiedCategory(
+                tally=_tally(category.tally),
+                weight=category.weight,
+                points=category.points,
+                maximum=category.maximum,
+            )
+            for name, category in score.categories.items()
+        },
+        penalties=tuple(
+            CertifiedPenalty(code=each.code, points=each.points, scenario=each.scenario)
+            for each in score.penalties
+        ),
+        mqs=score.mqs,
+        raw=score.raw,
+        grade=score.grade,
+        status=score.status,
+        certified_tier=score.certified_tier,
+        totals=_tally(score.totals),
+        pass_rate=CertifiedPassRate(
+            corroborated=score.pass_rate.corroborated,
+            planned=score.pass_rate.planned,
+            rate=score.pass_rate.rate,
+            low=score.pass_rate.low,
+            high=score.pass_rate.high,
+        ),
+        coverage=CertifiedCoverage(
+            planned=score.coverage.planned,
+            recorded=score.coverage.recorded,
+            missing=score.coverage.missing,
+            skipped=dict(score.coverage.skipped),
+        ),
+        declared_not_run=score.declared_not_run,
+        flaky=score.flaky,
+        findings=tuple(
+            CertifiedFinding(kind=each.kind, text=each.text, subjects=each.subjects)
+            for each in score.findings
+        ),
+        obstacles=score.obstacles,
+        cells={
+            name: CertifiedCell(
+                tally=_tally(cell.tally),
+                corroborated=cell.corroborated,
+                tokens_per_second=cell.tokens_per_second,
+            )
+            for name, cell in score.cells.items()
+        },
+        throughput=tuple(
+            CertifiedThroughput(
+                format=each.format,
+                backend=each.backend,
+                tokens_per_second=each.tokens_per_second,
+                measurements=each.measurements,
+            )
+            for each in score.throughput
+        ),
+        started=span and span[0],
+        finished=span and span[1],
+    )
+
+
+def baseline_from(certificate: Certificate) -> Baseline:
+    """Return what the next run of the playbook compares itself with.
+
+    Which certificate is the accepted one is the caller's choice; nothing is refused here.
+    """
+    return Baseline(
+        certificate_digest=digest_of(certificate),
+        model_digests={
+            f"{variant}/{name}": digest
+            for variant, files in certificate.model.files.items()
+            for name, digest in files.items()
+        },
+        cells={
+            name: BaselineCell(
+                corroborated=cell.corroborated, tokens_per_second=cell.tokens_per_second
+            )
+            for name, cell in certificate.cells.items()
+        },
+    )
+
+
+def _tally(tally: Tally) -> CertifiedTally:
+    return CertifiedTally(
+        planned=tally.planned,
+        corroborated=tally.corroborated,
+        falsified=tally.falsified,
+        skipped=tally.skipped,
+        timeout=tally.timeout,
+        crashed=tally.crashed,
+        missing=tally.missing,
+    )
+
+
+def _engines(run: Sequence[EvidenceRecord]) -> dict[str, str]:
+    versions: defaultdict[str, set[str]] = defaultdict(set)
+    for record in run:
+        engine = record.meta(MetadataKey.ENGINE)
+        if engine is not None:
+            versions[engine].add(record.meta(MetadataKey.ENGINE_VERSION) or "unknown")
+    return {engine: ", ".join(sorted(found)) for engine, found in sorted(versions.items())}
+
+
+def _hosts(run: Sequence[EvidenceRecord]) -> tuple[EvidenceHost, ...]:
+    hosts = {canonical_json(record.host): record.host for record in run}
+    return tuple(hosts[key] for key in sorted(hosts))

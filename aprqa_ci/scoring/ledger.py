@@ -1,0 +1,232 @@
+"""The ledger: every planned scenario with what became of it, and every record that does not fit.
+
+Nothing is dropped. A record either is behind exactly one scenario of the ledger or stands among the
+strays, and then a finding names it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey, model_id_of
+from aprqa_ci.gates import gate_catalogue
+from aprqa_ci.planning.plan import Plan, PlannedCell, plan_digest
+from aprqa_ci.scoring.runs import attempt_of, instant
+from aprqa_ci.scoring.score import Finding, FindingKind, ScenarioScore
+from aprqa_ci.scoring.wording import brief, named
+from aprqa_ci.vocabulary import Category, Gateway, Outcome
+
+__all__ = ["Ledger", "cell_name", "planned_ledger", "record_ledger", "unplanned_ledger"]
+
+# The worst outcome of several records counts. A skip is no verdict, so only a pass is better.
+_BADNESS = {
+    Outcome.CORROBORATED: 0,
+    Outcome.SKIPPED: 1,
+    Outcome.FALSIFIED: 2,
+    Outcome.TIMEOUT: 3,
+    Outcome.CRASHED: 4,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """What the records of one run say, scenario by scenario."""
+
+    scenarios: tuple[ScenarioScore, ...]
+    records: tuple[EvidenceRecord, ...]
+    """All records of the run, strays included."""
+    findings: tuple[Finding, ...]
+    cells: tuple[PlannedCell, ...] | None = None
+    """The plan's cells; absent without a plan."""
+
+    def by_gateway(self, gateway: Gateway) -> tuple[ScenarioScore, ...]:
+        """Return the scenarios that count for a gateway."""
+        return tuple(entry for entry in self.scenarios if entry.gateway is gateway)
+
+    def by_category(self, category: Category) -> tuple[ScenarioScore, ...]:
+        """Return the scenarios that count for a category."""
+        return tuple(entry for entry in self.scenarios if entry.category is category)
+
+
+def cell_name(record: EvidenceRecord) -> str:
+    """Return the record's cell; for a foreign record what its scenario says of one."""
+    scenario = record.scenario
+    told = record.meta(MetadataKey.CELL)
+    return told or f"{scenario.modality}-{scenario.backend}-{scenario.format}"
+
+
+def planned_ledger(records: Iterable[EvidenceRecord], plan: Plan) -> Ledger:
+    """Hold the records of one run against a plan of one playbook."""
+    planned = {scenario.id: scenario for cell in plan.cells for scenario in cell.scenarios}
+    run = _in_order(records)
+    groups: defaultdict[str, list[EvidenceRecord]] = defaultdict(list)
+    unknown: list[str] = []
+    wrong_gate: list[str] = []
+    for record in run:
+        name = record.meta(MetadataKey.SCENARIO)
+        if name is None or name not in planned:
+            unknown.append(name or record.id)
+        elif planned[name].gate_id != record.gate_id:
+            wrong_gate.append(name)
+        else:
+            groups[name].append(record)
+    entries = tuple(
+        _entry(groups[scenario.id], name=scenario.id, cell=cell.id, gate_id=scenario.gate_id)
+        for cell in plan.cells
+        for scenario in cell.scenarios
+    )
+    findings = (
+        _finding("unknown-scenario", "records that belong to no planned scenario", unknown),
+        _finding("wrong-gate", "records that name another gate than the plan does", wrong_gate),
+        _duplicates(groups.values()),
+        _wrong_plan(run, plan_digest(plan)),
+        _finding(
+            "repeated-plan-id",
+            "scenario ids that stand in the plan more than once",
+            _repeated(scenario.id for cell in plan.cells for scenario in cell.scenarios),
+        ),
+        _finding(
+            "repeated-record-id",
+            "record ids that stand in the evidence more than once",
+            _repeated(record.id for record in run),
+        ),
+        _unknown_gates(entry.gate_id for entry in entries),
+        _other_models(run, plan),
+    )
+    return Ledger(
+        scenarios=entries,
+        records=run,
+        findings=tuple(entry for entry in findings if entry is not None),
+        cells=plan.cells,
+    )
+
+
+def unplanned_ledger(records: Iterable[EvidenceRecord]) -> Ledger:
+    """Take the records of one run as they are: what should be there too, nothing says."""
+    run = _in_order(records)
+    alone = [record for record in run if record.meta(MetadataKey.SCENARIO) is None]
+    groups: defaultdict[tuple[str, str], list[EvidenceRecord]] = defaultdict(list)
+    for record in run:
+        name = record.meta(MetadataKey.SCENARIO)
+        if name is not None:
+            groups[name, record.gate_id].append(record)
+    entries = [_unplanned_entry([record]) for record in alone]
+    entries += [_unplanned_entry(group) for group in groups.values()]
+    findings = (
+        None if run else Finding(kind="no-records", text="the evidence holds no record"),
+        _duplicates(groups.values()),
+        _unknown_gates(entry.gate_id for entry in entries),
+    )
+    return Ledger(
+        scenarios=tuple(sorted(entries, key=lambda entry: (entry.scenario, entry.gate_id))),
+        records=run,
+        findings=tuple(entry for entry in findings if entry is not None),
+    )
+
+
+def record_ledger(records: Iterable[EvidenceRecord]) -> Ledger:
+    """Take every record for itself, even several of one scenario."""
+    run = _in_order(records)
+    entries = tuple(_unplanned_entry([record]) for record in run)
+    return Ledger(scenarios=entries, records=run, findings=())
+
+
+def _in_order(records: Iterable[EvidenceRecord]) -> tuple[EvidenceRecord, ...]:
+    """Order records by time, so that the order in the file changes nothing."""
+    return tuple(
+        sorted(
+            records,
+            key=lambda record: (
+                *instant(record.timestamp),
+                record.id,
+                record.gate_id,
+                _BADNESS[record.outcome],
+                record.reason,
+                sorted(record.metadata.items()),
+            ),
+        )
+    )
+
+
+def _entry(group: Sequence[EvidenceRecord], *, name: str, cell: str, gate_id: str) -> ScenarioScore:
+    gate = gate_catalogue().get(gate_id)
+    deciding = _deciding(group)
+    outcome = None if deciding is None else deciding.outcome
+    cause = None if deciding is None else deciding.meta(MetadataKey.CAUSE)
+    return ScenarioScore(
+        scenario=name,
+        cell=cell,
+        gate_id=gate_id,
+        gateway=None if gate is None else gate.gateway,
+        category=None if gate is None else gate.category,
+        outcome=outcome,
+        earned=outcome is Outcome.CORROBORATED,
+        reason="no record" if deciding is None else brief(deciding.reason),
+        cause=brief(cause or "", 80),
+        records=tuple(record.id for record in group),
+    )
+
+
+def _unplanned_entry(group: Sequence[EvidenceRecord]) -> ScenarioScore:
+    first = group[0]
+    name = first.meta(MetadataKey.SCENARIO) or first.id
+    return _entry(group, name=name, cell=cell_name(first), gate_id=first.gate_id)
+
+
+def _deciding(group: Sequence[EvidenceRecord]) -> EvidenceRecord | None:
+    """Return the record that counts: the worst, but a skip that was tried again does not.
+
+    A skip followed by a later attempt that ended is our machinery's delay, not a second outcome;
+    an answer followed by a better one is a flaky scenario, and its worst answer counts.
+    """
+    ended = [attempt_of(record) for record in group if record.outcome is not Outcome.SKIPPED]
+    last = max(ended, default=0)
+    standing = (
+        record
+        for record in group
+        if record.outcome is not Outcome.SKIPPED or attempt_of(record) >= last
+    )
+    return max(standing, key=lambda record: _BADNESS[record.outcome], default=None)
+
+
+def _duplicates(groups: Iterable[Sequence[EvidenceRecord]]) -> Finding | None:
+    """Name scenarios that have two records of one and the same attempt."""
+    names = [
+        group[0].metadata[MetadataKey.SCENARIO.value]
+        for group in groups
+        if group and max(Counter(map(attempt_of, group)).values()) > 1
+    ]
+    label = "scenarios with several records of one attempt, of which the worst counts"
+    return _finding("duplicate", label, names)
+
+
+def _wrong_plan(run: Sequence[EvidenceRecord], digest: str) -> Finding | None:
+    others = [record.id for record in run if record.meta(MetadataKey.PLAN) != digest]
+    return _finding("wrong-plan", f"records that do not name this plan, {digest[:12]}", others)
+
+
+def _unknown_gates(gate_ids: Iterable[str]) -> Finding | None:
+    label = (
+        "gate ids that no catalogue has and that count nowhere "
+        "(--policy apr-qa-0 scores evidence of the existing tool)"
+    )
+    unknown = {gate_id for gate_id in gate_ids if gate_id not in gate_catalogue()}
+    return _finding("unknown-gate", label, unknown)
+
+
+def _other_models(run: Iterable[EvidenceRecord], plan: Plan) -> Finding | None:
+    expected = {entry.model.hf_repo for entry in plan.playbooks}
+    found = {model_id_of(record.scenario.model).strip("/") for record in run}
+    return _finding("other-model", "models that the plan does not test", found - expected)
+
+
+def _finding(kind: FindingKind, label: str, subjects: Collection[str]) -> Finding | None:
+    if not subjects:
+        return None
+    every = tuple(sorted(set(subjects)))
+    text = f"{label} ({len(subjects)}): {named(every)}"
+    return Finding(kind=kind, text=text, subjects=every)
+
+
+def _repeated(names: Iterable[str]) -> list[str]:
+    return [name for name, times in Counter(names).items() if times > 1]

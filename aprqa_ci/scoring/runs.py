@@ -1,0 +1,83 @@
+"""Runs within one evidence file: which one is scored, and what differs between them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
+from aprqa_ci.vocabulary import Outcome
+
+__all__ = ["attempt_of", "flaky_scenarios", "instant", "newest_run", "run_of", "time_span"]
+
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
+
+
+def instant(timestamp: str) -> tuple[datetime, str]:
+    """Return a key that orders RFC 3339 timestamps by time, to the nanosecond.
+
+    A text that is no timestamp is older than all that are.
+    """
+    try:
+        moment = datetime.fromisoformat(timestamp)
+    except ValueError:
+        return _LONG_AGO, ""
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    # The existing tool writes nine digits and datetime keeps six, so the digits are compared too.
+    _, _, fraction = timestamp.partition(".")
+    digits = fraction[: len(fraction) - len(fraction.lstrip("0123456789"))]
+    return _utc_second(moment), digits.ljust(9, "0")[:9]
+
+
+def run_of(record: EvidenceRecord) -> str | None:
+    """Return the run that the record belongs to; absent in files that know no runs."""
+    return record.meta(MetadataKey.RUN_ID)
+
+
+def newest_run(records: Sequence[EvidenceRecord]) -> tuple[EvidenceRecord, ...]:
+    """Return the records of the run that has the newest record, in their order.
+
+    Scoring every run that ``--append`` keeps would let one old failure count for ever. Records
+    without a run id are one run together.
+    """
+    newest = max(records, key=lambda record: (*_time(record), run_of(record) or ""), default=None)
+    if newest is None:
+        return ()
+    run_id = run_of(newest)
+    return tuple(record for record in records if run_of(record) == run_id)
+
+
+def attempt_of(record: EvidenceRecord) -> int:
+    """Return which attempt at its scenario the record is of, counted from 1."""
+    text = record.meta(MetadataKey.ATTEMPT) or ""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 1
+
+
+def flaky_scenarios(records: Iterable[EvidenceRecord]) -> tuple[str, ...]:
+    """Return the scenarios that ended in different ways under one and the same plan.
+
+    A skip is no end, so a skip and an answer do not make a scenario flaky.
+    """
+    outcomes: defaultdict[tuple[str, str | None], set[Outcome]] = defaultdict(set)
+    for record in records:
+        scenario = record.meta(MetadataKey.SCENARIO)
+        if scenario is not None and record.outcome is not Outcome.SKIPPED:
+            outcomes[scenario, record.meta(MetadataKey.PLAN)].add(record.outcome)
+    return tuple(sorted({scenario for (scenario, _), seen in outcomes.items() if len(seen) > 1}))
+
+
+def time_span(records: Iterable[EvidenceRecord]) -> tuple[str, str] | None:
+    """Return the oldest and the newest timestamp as they are written, if there is any record."""
+    ordered = sorted(records, key=lambda record: (*_time(record), record.timestamp))
+    return (ordered[0].timestamp, ordered[-1].timestamp) if ordered else None
+
+
+def _time(record: EvidenceRecord) -> tuple[datetime, str]:
+    return instant(record.timestamp)
+
+
+def _utc_second(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC).replace(microsecond=0)
+    except OverflowError:  # year 1 or 9999 with an offset
+        return _LONG_AGO

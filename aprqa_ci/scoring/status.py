@@ -1,0 +1,93 @@
+"""The status: what the gateways, the score and the completeness of the evidence come to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from aprqa_ci.scoring.score import Finding, GatewayResult, ScenarioScore
+from aprqa_ci.scoring.wording import counted, named
+from aprqa_ci.vocabulary import Gateway, GatewayState, Outcome, Status
+
+__all__ = ["Standing", "decide_status"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """All that the status depends on."""
+
+    gateways: Mapping[Gateway, GatewayResult]
+    mqs: int
+    certify_at: int
+    """The least score of a certificate."""
+    scenarios: Sequence[ScenarioScore]
+    findings: Sequence[Finding]
+    limits: Sequence[str]
+    """Why even a perfect run of this kind cannot certify, a sentence each: no plan, the tier, a
+    narrowed run."""
+
+
+def decide_status(standing: Standing) -> tuple[Status, tuple[str, ...]]:
+    """Return the status and all that stands between the result and a certificate.
+
+    The first rule that fits decides; the obstacles name what every rule found:
+
+    1. a gateway failed: BLOCKED
+    2. a scenario was skipped for the machine's sake, or is missing: INCONCLUSIVE
+    3. the score is below the limit: BLOCKED
+    4. a gateway was not evaluated: BLOCKED
+    5. a finding about the evidence itself: BLOCKED
+    6. the run could not certify, or scenarios were skipped for other reasons: PROVISIONAL
+    7. CERTIFIED
+    """
+    rules = (
+        (Status.BLOCKED, _gateway_obstacles(standing, GatewayState.FAILED)),
+        (Status.INCONCLUSIVE, _untested(standing)),
+        (Status.BLOCKED, _score_obstacles(standing)),
+        (Status.BLOCKED, _gateway_obstacles(standing, GatewayState.NOT_EVALUATED)),
+        (Status.BLOCKED, tuple(f"Evidence: {finding.text}" for finding in standing.findings)),
+        (Status.PROVISIONAL, (*standing.limits, *_other_skips(standing))),
+    )
+    status = next((verdict for verdict, obstacles in rules if obstacles), Status.CERTIFIED)
+    return status, tuple(obstacle for _, obstacles in rules for obstacle in obstacles)
+
+
+def _gateway_obstacles(standing: Standing, state: GatewayState) -> tuple[str, ...]:
+    words = "failed" if state is GatewayState.FAILED else "was not evaluated"
+    obstacles = []
+    for entry in standing.gateways.values():
+        if entry.state is state:
+            others = len(entry.reasons) - 1
+            more = f", and {others} more" if others else ""
+            obstacles.append(f"Gateway {entry.gateway} {words}: {entry.reasons[0]}{more}")
+    return tuple(obstacles)
+
+
+def _untested(standing: Standing) -> tuple[str, ...]:
+    missing = [entry.scenario for entry in standing.scenarios if entry.outcome is None]
+    skipped = [entry for entry in standing.scenarios if entry.is_infrastructure]
+    obstacles = []
+    if missing:
+        number = counted(len(missing), "planned scenario")
+        why = "a shard was lost or the run was interrupted"
+        obstacles.append(f"There is no record of {number}, {why}: {named(missing)}")
+    if skipped:
+        causes = named(sorted({entry.cause for entry in skipped}))
+        number = counted(len(skipped), "scenario")
+        obstacles.append(f"The machine or the tool kept {number} from being tested: {causes}")
+    return tuple(obstacles)
+
+
+def _score_obstacles(standing: Standing) -> tuple[str, ...]:
+    if standing.mqs >= standing.certify_at:
+        return ()
+    return (f"The score is {standing.mqs}; a certificate needs {standing.certify_at}",)
+
+
+def _other_skips(standing: Standing) -> tuple[str, ...]:
+    skipped = [
+        entry.scenario
+        for entry in standing.scenarios
+        if entry.outcome is Outcome.SKIPPED and not entry.is_infrastructure
+    ]
+    if not skipped:
+        return ()
+    return (f"Skipped, and so not tested: {counted(len(skipped), 'scenario')}, {named(skipped)}",)
