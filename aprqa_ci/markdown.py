@@ -10,14 +10,12 @@ is code. The joiner cannot be seen; whoever needs the exact bytes finds them in 
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 from tabulate import tabulate
 
 from aprqa_ci.plain_text import one_line, shorten, visible
 
 __all__ = [
-    "Align",
     "Cell",
     "Inline",
     "bold",
@@ -32,8 +30,7 @@ __all__ = [
     "table",
 ]
 
-Align = Literal["left", "right", "center"]
-
+_ALIGNMENTS = {"l": "left", "r": "right", "c": "center"}
 _JOINER = "\u200d"
 
 _MENTION = re.compile(r"@(?=\w)")
@@ -48,8 +45,10 @@ _COMMENT = re.compile(r"<(?=!--)|--(?=!?>)")
 # backslashes are looked at; `<` and `&` are safe in HTML as well this way.
 _SPECIAL = str.maketrans(
     {"<": "&lt;", ">": "&gt;", "&": "&amp;", "|": "&#124;", "$": "&#36;"}
-    | {character: f"\\{character}" for character in "\\`*_~[]"}
+    | {character: f"\\{character}" for character in "\\`*~[]"}
 )
+# Between letters and digits an underscore is no emphasis, and `x86_64` reads better without it.
+_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _BLOCK_START = re.compile(r"^(?:[-+#=:]|\d+(?=[.)](?: |$)))")
 _BACKTICKS = re.compile(r"`+")
 
@@ -73,7 +72,8 @@ def escape_text(text: str, limit: int = 1000) -> Inline:
     """
     plain = _unlinked(shorten(one_line(text), limit))
     plain = _ISSUE.sub(_joined, _MENTION.sub(_joined, plain))
-    return Inline(_BLOCK_START.sub(_guard, plain.translate(_SPECIAL)))
+    plain = _UNDERSCORE.sub(r"\\_", plain.translate(_SPECIAL))
+    return Inline(_BLOCK_START.sub(_guard, plain))
 
 
 def code_span(text: str, limit: int = 200) -> Inline:
@@ -152,7 +152,7 @@ def comment(text: str) -> str:
 def table(
     headers: Sequence[str],
     rows: Iterable[Sequence[Cell]],
-    align: Sequence[Align] | None = None,
+    align: str = "",
     limit: int = 200,
 ) -> str:
     """Return a table; a table without rows is its head.
@@ -160,7 +160,7 @@ def table(
     Args:
         headers: the column names.
         rows: one cell a column.
-        align: one word a column; left without it.
+        align: one letter a column, ``l``, ``r`` or ``c``; without it all are left.
         limit: the most characters of a text that a cell shows.
     """
     body = [[_cell(cell, limit) for cell in row] for row in rows]
@@ -170,7 +170,7 @@ def table(
         body or [[""] * len(head)],
         headers=head,
         tablefmt="pipe",
-        colalign=list(align or ["left"] * len(head)),
+        colalign=[_ALIGNMENTS[letter] for letter in align or "l" * len(head)],
         disable_numparse=True,
     ).split("\n")
     return "\n".join(lines if body else lines[:2])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.files import read_bounded, write_atomic
-from aprqa_ci.markdown import Align, Cell, Inline, bold, escape_text, link, table
+from aprqa_ci.markdown import Cell, Inline, bold, escape_text, link, table
 from aprqa_ci.registry.models_csv import Registry
 from aprqa_ci.registry.row_update import is_model_id
 from aprqa_ci.registry.values import billions_of, instant_of, number_of, truth_of
@@ -29,10 +29,7 @@ _THROUGHPUT = {
     "ST CPU": "tps_st_cpu",
     "ST GPU": "tps_st_gpu",
 }
-_ALIGN: tuple[Align, ...] = (
-    *("left", "left", "left", "left", "right", "center", "center", "center"),
-    *("right", "right", "right", "right", "right", "right"),
-)
+_ALIGN = "llllrccc" + "r" * len(_THROUGHPUT)
 
 _UNTESTED = ("PENDING", "UNTESTED")
 # Words of other tools, and what they count as; each is still shown as its own word.

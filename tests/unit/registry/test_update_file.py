@@ -1,3 +1,4 @@
+import fcntl
 import json
 import multiprocessing
 import os
@@ -151,14 +152,12 @@ def test_this_process_is_known_to_live(path: Path, update: RowUpdate) -> None:
         update_file(path, update)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes into any folder; run as a user")
-def test_a_folder_that_cannot_be_written(path: Path, update: RowUpdate) -> None:
-    path.parent.chmod(0o500)
-    try:
-        with pytest.raises(InputError, match="cannot write the lock file"):
-            update_file(path, update, process=HERE)
-    finally:
-        path.parent.chmod(0o700)
+def test_a_lock_that_cannot_be_written(tmp_path: Path, update: RowUpdate) -> None:
+    path = tmp_path / ("m" * 253)  # its lock file's name is longer than any file system takes
+    path.write_bytes(EMPTY_REGISTRY)
+    with pytest.raises(InputError, match="cannot write the lock file"):
+        update_file(path, update, process=HERE)
+    assert path.read_bytes() == EMPTY_REGISTRY
 
 
 def test_a_failed_write_is_an_input_error(
@@ -172,6 +171,25 @@ def test_a_failed_write_is_an_input_error(
         update_file(path, update, process=HERE)
     assert path.read_bytes() == EMPTY_REGISTRY
     assert not lock_path(path).exists()
+
+
+def test_only_one_process_at_a_time_judges_a_lock(path: Path) -> None:
+    write_lock(path, pid=99, host="here", time="before")
+    tried = []
+
+    def is_dead(pid: int) -> bool:
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tried.append(pid)
+        finally:
+            os.close(directory)
+        return False
+
+    with file_lock(path, replace(HERE, is_alive=is_dead)):
+        pass
+    assert tried == [99]
 
 
 def write_rows(path: Path, update: RowUpdate, worker: int) -> None:
