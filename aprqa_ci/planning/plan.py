@@ -161,6 +161,8 @@ class PlannedPlaybook(WireModel, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     performance: dict[Backend, PerformanceLimits] = msgspec.field(default_factory=dict)
     """The limits that the performance gates compare with."""
+    oracles: dict[str, dict[str, Any]] = msgspec.field(default_factory=dict)
+    """The playbook's settings of oracles, by the oracle's kind."""
     ground_truth: GroundTruth | None = None
     """What the other formats are compared with; absent when nothing is compared."""
     probe_prompts: tuple[PromptCase, ...] = ()

@@ -1,0 +1,76 @@
+"""Which prompts each cell is asked: the playbook's own and the suites', dealt in turn."""
+
+from collections.abc import Iterator
+from itertools import count
+
+from aprqa_ci.planning.oracle_choice import choose_oracle
+from aprqa_ci.planning.oracle_settings import oracle_settings
+from aprqa_ci.planning.plan import PromptCase
+from aprqa_ci.planning.suites import draw_prompt, load_suites
+from aprqa_ci.planning.tiers import Tier
+from aprqa_ci.playbook.model import Playbook
+from aprqa_ci.vocabulary import Backend, Modality
+
+__all__ = ["PromptSource"]
+
+_OWN_MAX_TOKENS = 64
+_CODE_STARTS = ("def ", "class ", "fn ", "function ", "async ", "import ")
+"""A prompt that starts so is text to be continued, not a question."""
+_QUALITY_GATES = {
+    (Modality.RUN, Backend.CPU): "F-A1-001",
+    (Modality.RUN, Backend.GPU): "F-A2-001",
+    (Modality.CHAT, Backend.CPU): "F-A3-001",
+    (Modality.CHAT, Backend.GPU): "F-A4-001",
+    (Modality.SERVE, Backend.CPU): "F-A5-001",
+    (Modality.SERVE, Backend.GPU): "F-A6-001",
+}
+
+
+class PromptSource:
+    """Deals prompts to the cells of one playbook, going on where the last cell stopped."""
+
+    def __init__(self, playbook: Playbook, tier: Tier) -> None:
+        self._seed = playbook.test_matrix.seed
+        self._suites = load_suites()
+        self._names = tier.suites
+        self._tier = tier
+        declared = list(oracle_settings(playbook).items())
+        self._own = [
+            PromptCase(
+                turns=(text,),
+                oracle=choose_oracle(text, declared),
+                raw=text.startswith(_CODE_STARTS),
+                max_tokens=_OWN_MAX_TOKENS,
+                seed=self._seed,
+            )
+            for text in playbook.test_matrix.prompts or ()
+        ]
+        self._own_index = count()
+        self._slot = count()
+        self._indices: dict[str, Iterator[int]] = {}
+
+    def cell_prompts(
+        self, modality: Modality, backend: Backend, number: int
+    ) -> list[tuple[str, PromptCase]]:
+        """Return the next cell's prompts, each with the gate that its answer counts for."""
+        quality = _QUALITY_GATES[modality, backend]
+        prompts = []
+        for _ in range(number):
+            slot = next(self._slot)
+            if self._own and slot % 2 == 0:
+                prompts.append((quality, self._own[next(self._own_index) % len(self._own)]))
+            else:
+                name = self._names[slot // (2 if self._own else 1) % len(self._names)]
+                prompts.append(self._draw(self._fitting(name, modality), modality, quality))
+        for name, extra in (("edge", self._tier.edge), ("stress", self._tier.stress)):
+            prompts += [self._draw(name, modality, quality) for _ in range(extra)]
+        return prompts
+
+    def _fitting(self, name: str, modality: Modality) -> str:
+        """Return the suite, or the tier's first when it has nothing for the modality."""
+        return name if self._suites[name].has(modality) else self._names[0]
+
+    def _draw(self, name: str, modality: Modality, quality: str) -> tuple[str, PromptCase]:
+        index = next(self._indices.setdefault(name, count()))
+        drawn = draw_prompt(self._suites[name], index, seed=self._seed, modality=modality)
+        return drawn.gate or quality, drawn.case
