@@ -1,0 +1,247 @@
+"""The way of one cell: inspect the files, load the model, run the scenarios, conclude.
+
+Whatever goes wrong, each planned scenario of the cell ends in exactly one result. What is our own
+or the machine's fault is a skip with that cause, never a verdict on the model.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from aprqa_ci.execution.cell_session import CellSession, SessionContext
+from aprqa_ci.execution.child import ChildDiedError, ChildTimeoutError
+from aprqa_ci.execution.derived import CellResult, conclude_cell
+from aprqa_ci.execution.engines.interface import EngineAbsentError
+from aprqa_ci.execution.engines.registry import engine_for
+from aprqa_ci.execution.host import available_memory_mb, oom_kills
+from aprqa_ci.execution.machine import Machine, RunStoppedError
+from aprqa_ci.execution.model_files import ModelFiles
+from aprqa_ci.execution.model_library import InspectionFailedError
+from aprqa_ci.execution.resolve import ModelNotFoundError
+from aprqa_ci.execution.result import Cause, ScenarioResult
+from aprqa_ci.execution.thresholds import load_thresholds
+from aprqa_ci.gates import gate_catalogue
+from aprqa_ci.planning.plan import PlannedCell, PlannedScenario
+from aprqa_ci.vocabulary import Outcome
+
+__all__ = ["CellRun"]
+
+_STATES = {
+    "corroborated": Outcome.CORROBORATED,
+    "falsified": Outcome.FALSIFIED,
+    "skipped": Outcome.SKIPPED,
+}
+_LOAD_GATE = "G1-LOAD"
+
+
+class CellRun:
+    """Runs what is pending of one cell."""
+
+    def __init__(self, machine: Machine, cell: PlannedCell, scratch: Path) -> None:
+        self._machine = machine
+        self._cell = cell
+        self._playbook = machine.playbooks[cell.playbook]
+        self._scratch = scratch
+        self._results = {
+            each.id: machine.done[each.id] for each in cell.scenarios if each.id in machine.done
+        }
+
+    def run(self) -> None:
+        """Record a result for every pending scenario.
+
+        Raises:
+            RunStoppedError: the run is being interrupted.
+        """
+        try:
+            self._inspect()
+            self._ask()
+        except ModelNotFoundError as error:
+            self._skip_asked("infrastructure", "model-not-found", str(error))
+        except EngineAbsentError as error:
+            self._skip_asked("infrastructure", "engine-missing", str(error))
+        except MemoryError as error:
+            self._skip_asked("infrastructure", "no-memory", str(error) or "out of memory")
+        except OSError as error:
+            self._skip_asked("infrastructure", "machine", str(error))
+        self._conclude()
+
+    def _pending(self, *made_by: str) -> list[PlannedScenario]:
+        gates = gate_catalogue()
+        return [
+            each
+            for each in self._cell.scenarios
+            if each.id not in self._results and gates[each.gate_id].made_by in made_by
+        ]
+
+    def _emit(self, *, scenario: PlannedScenario, outcome: Outcome, **fields: Any) -> None:  # noqa: ANN401 - the fields of ScenarioResult, typed there
+        result = ScenarioResult(
+            cell=self._cell,
+            scenario=scenario,
+            outcome=outcome,
+            finished_at=self._machine.environment.now(),
+            **fields,
+        )
+        self._machine.record(result)
+        self._results[scenario.id] = CellResult(
+            scenario=scenario.id,
+            gate_id=scenario.gate_id,
+            outcome=outcome,
+            kind=result.kind,
+            crashed=outcome is Outcome.CRASHED,
+            cause=str(result.cause or ""),
+            tokens_per_second=result.metrics.tokens_per_second,
+        )
+
+    def _inspect(self) -> None:
+        pending = self._pending("inspect")
+        if not pending:
+            return
+        if self._machine.stopped(self._cell.playbook):
+            self._skip(pending, "policy", "stopped", "the failure policy ended the run")
+            return
+        try:
+            found = self._machine.library.inspection(
+                self._playbook, self._cell.format, self._cell.quantization
+            )
+        except ModelNotFoundError as error:
+            self._skip(pending, "infrastructure", "model-not-found", str(error))
+            return
+        except InspectionFailedError as error:
+            self._skip(pending, "infrastructure", "inspection-failed", str(error))
+            return
+        by_gate = {finding.gate_id: finding for finding in found}
+        for scenario in pending:
+            finding = by_gate.get(scenario.gate_id)
+            if finding is None:
+                self._skip([scenario], "infrastructure", "not-inspected", "no finding was made")
+                continue
+            outcome = _STATES[finding.state]
+            self._emit(
+                scenario=scenario,
+                outcome=outcome,
+                reason=finding.reason,
+                output=finding.details,
+                cause=Cause(kind="infrastructure", word="not-judged")
+                if outcome is Outcome.SKIPPED
+                else None,
+            )
+
+    def _ask(self) -> None:
+        pending = self._pending("prompt", "check")
+        if not pending:
+            return
+        if self._machine.stopped(self._cell.playbook):
+            self._skip_stopped()
+            return
+        session = CellSession(self._context())
+        try:
+            load = next((each for each in pending if each.gate_id == _LOAD_GATE), None)
+            if load is not None and not session.load(load):
+                why = self._results[load.id].cause or "model:not-loaded"
+                kind, _, word = why.partition(":")
+                self._skip_asked(kind, word, "the model was not loaded")
+                return
+            for scenario in self._pending("prompt", "check"):
+                if self._machine.stopped(self._cell.playbook):
+                    self._skip_stopped()
+                    return
+                self._one(session, scenario)
+        finally:
+            session.close()
+
+    def _one(self, session: CellSession, scenario: PlannedScenario) -> None:
+        killed_before = oom_kills()
+        try:
+            session.run(scenario)
+        except ChildTimeoutError as error:
+            session.lose()
+            self._emit(
+                scenario=scenario,
+                outcome=Outcome.TIMEOUT,
+                reason=str(error),
+                stderr=error.stderr,
+                engine=session.engine_run(),
+            )
+        except ChildDiedError as error:
+            session.lose()
+            if self._machine.interrupted:
+                raise RunStoppedError from error
+            out_of_memory = oom_kills() > killed_before
+            self._emit(
+                scenario=scenario,
+                outcome=Outcome.SKIPPED if out_of_memory else Outcome.CRASHED,
+                reason="the kernel ended it for want of memory"
+                if out_of_memory
+                else error.describe(),
+                stderr=error.stderr,
+                exit_code=error.returncode,
+                cause=Cause(kind="infrastructure", word="no-memory") if out_of_memory else None,
+                engine=session.engine_run(),
+            )
+
+    def _context(self) -> SessionContext:
+        machine, cell, playbook = self._machine, self._cell, self._playbook
+        model = machine.library.files(playbook, cell.format, cell.quantization)
+        engine = engine_for(cell.format, cell.backend, asked=cell.engine).name
+        self._require_memory(engine, model)
+        return SessionContext(
+            playbook=playbook,
+            cell=cell,
+            limits=machine.limits,
+            model=model,
+            engine=engine,
+            ground_truth_files=machine.library.ground_truth_files(playbook),
+            ground_truth=partial(machine.library.ground_truth_answers, playbook),
+            spawn=machine.spawn,
+            emit=self._emit,
+            asking=machine.quiet.asking,
+            timed=machine.quiet.timed,
+            scratch=self._scratch,
+        )
+
+    def _require_memory(self, engine: str, model: ModelFiles) -> None:
+        needed = self._machine.limits.memory_needed_mb(engine, model.size_bytes)
+        free = available_memory_mb()
+        if needed > free > 0:
+            what = f"engine {engine} needs about {needed} MiB for this model; {free} MiB are free"
+            raise MemoryError(what)
+
+    def _skip(self, scenarios: list[PlannedScenario], kind: str, word: str, reason: str) -> None:
+        for scenario in scenarios:
+            self._emit(
+                scenario=scenario,
+                outcome=Outcome.SKIPPED,
+                reason=reason,
+                cause=Cause(kind=kind, word=word),
+            )
+
+    def _skip_asked(self, kind: str, word: str, reason: str) -> None:
+        self._skip(self._pending("prompt", "check"), kind, word, reason)
+
+    def _skip_stopped(self) -> None:
+        self._skip_asked("policy", "stopped", "the failure policy ended the run")
+
+    def _conclude(self) -> None:
+        pending = {each.id: each for each in self._pending("derived")}
+        baseline = self._playbook.baseline
+        findings = conclude_cell(
+            self._cell,
+            tuple(
+                result
+                for result in self._results.values()
+                if gate_catalogue()[result.gate_id].made_by != "derived"
+            ),
+            baseline.cells.get(self._cell.id) if baseline else None,
+            load_thresholds(),
+        )
+        for finding in findings:
+            scenario = pending.get(finding.scenario)
+            if scenario is None:
+                continue
+            kind, _, word = finding.cause.partition(":")
+            self._emit(
+                scenario=scenario,
+                outcome=finding.outcome,
+                reason=finding.reason,
+                cause=Cause(kind=kind, word=word) if finding.cause else None,
+            )

@@ -1,0 +1,382 @@
+"""A session on one cell: load the model once, ask every prompt, make every check.
+
+The model lives in a child process. A child that hangs is killed with its group and the scenario is
+a ``Timeout``; one that dies makes it ``Crashed``. A fresh session goes on with the rest.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from aprqa_ci.execution.checks import CHECKS, Finding
+from aprqa_ci.execution.child import CellChild, ChildDiedError, ChildTimeoutError
+from aprqa_ci.execution.engines.interface import Sampling
+from aprqa_ci.execution.limits import Limits
+from aprqa_ci.execution.model_files import ModelFiles
+from aprqa_ci.execution.oracles.interface import Judgement, OracleVerdict, Question
+from aprqa_ci.execution.oracles.registry import oracle_for
+from aprqa_ci.execution.protocol import (
+    Absent,
+    Answered,
+    Ask,
+    AskClients,
+    Broken,
+    CheckHealth,
+    CompareWeights,
+    EngineFailed,
+    LoadFailed,
+    Open,
+    Opened,
+    OutOfMemory,
+    Refused,
+    Reply,
+    SendMalformed,
+)
+from aprqa_ci.execution.result import Cause, EngineRun, Metrics
+from aprqa_ci.planning.plan import PlannedCell, PlannedPlaybook, PlannedScenario, PromptCase
+from aprqa_ci.vocabulary import Outcome
+
+__all__ = ["CellSession", "LostSessionError", "SessionContext"]
+
+
+class LostSessionError(Exception):
+    """The session is gone for good; what is left of the cell cannot be run."""
+
+    def __init__(self, cause: Cause, reason: str) -> None:
+        super().__init__(reason)
+        self.cause = cause
+        self.reason = reason
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionContext:
+    """What a cell needs from its surroundings; all of it can be replaced in a test."""
+
+    playbook: PlannedPlaybook
+    cell: PlannedCell
+    limits: Limits
+    model: ModelFiles
+    engine: str
+    ground_truth_files: ModelFiles | None
+    ground_truth: Callable[[], tuple[str, ...] | str]
+    """The ground truth's answers to the probe prompts, or why there are none."""
+    spawn: Callable[[], CellChild]
+    emit: Callable[..., None]
+    """Takes the fields of a ScenarioResult, except the cell and the time."""
+    asking: Callable[[], AbstractContextManager[object]]
+    """Held while a question is asked, shared with the other cells."""
+    timed: Callable[[], AbstractContextManager[object]]
+    """Held while answers are timed, alone on this machine."""
+    scratch: Path
+
+
+class CellSession:
+    """Runs the scenarios of one cell on a loaded model."""
+
+    def __init__(self, context: SessionContext) -> None:
+        self._context = context
+        self._child: CellChild | None = None
+        self._opened: Opened | None = None
+        self._losses = 0
+        self._asked = 0
+        self._timed: Sequence[Answered] | Finding | None = None
+        self._alone = False
+
+    # What the checks see (checks.OpenCell).
+
+    @property
+    def playbook(self) -> PlannedPlaybook:
+        """The playbook of the cell."""
+        return self._context.playbook
+
+    @property
+    def cell(self) -> PlannedCell:
+        """The cell."""
+        return self._context.cell
+
+    @property
+    def limits(self) -> Limits:
+        """What checks compare with."""
+        return self._context.limits
+
+    @property
+    def context_length(self) -> int:
+        """The loaded model's context, in tokens."""
+        return self._require_open().context_length
+
+    def ask(self, case: PromptCase) -> Reply:
+        """Ask one question; a lost child is raised, for the scenario to end with."""
+        self._require_open()
+        number, self._asked = self._asked, self._asked + 1
+        request = Ask(
+            turns=case.turns,
+            system=case.system,
+            raw=case.raw,
+            sampling=Sampling(
+                max_tokens=case.max_tokens, temperature=case.temperature, seed=case.seed
+            ),
+            number=number,
+        )
+        turns = len(case.turns)
+        if self._alone:
+            return self._send(request, answers=turns)
+        with self._context.asking():
+            return self._send(request, answers=turns)
+
+    def request(self, request: AskClients | SendMalformed | CheckHealth, *, answers: int) -> Reply:
+        """Send another request that may take as long as so many answers."""
+        self._require_open()
+        with self._context.asking():
+            return self._send(request, answers=answers)
+
+    def compare_weights(self) -> Reply:
+        """Compare the weights with the ground truth's, in a process of its own."""
+        context = self._context
+        size = context.model.size_bytes
+        if context.ground_truth_files is not None:
+            size += context.ground_truth_files.size_bytes
+        with context.spawn() as child, context.asking():
+            reply = child.request(
+                CompareWeights(
+                    model=context.model,
+                    ground_truth=context.ground_truth_files,
+                    scratch=context.scratch,
+                ),
+                timeout_s=self.limits.inspection_seconds(size),
+            )
+        if isinstance(reply, Broken | OutOfMemory | Absent):
+            raise _not_opened(reply)
+        return reply
+
+    def ground_truth(self) -> tuple[str, ...] | str:
+        """Return the ground truth's answers to the probe prompts, or why there are none."""
+        return self._context.ground_truth()
+
+    @contextmanager
+    def timed_alone(self) -> Iterator[None]:
+        """Enter a context in which no other cell of this machine asks anything."""
+        with self._context.timed():
+            self._alone = True
+            try:
+                yield
+            finally:
+                self._alone = False
+
+    def measured(
+        self, make: Callable[[], Sequence[Answered] | Finding]
+    ) -> Sequence[Answered] | Finding:
+        """Return the cell's timed answers, made at the first call."""
+        if self._timed is None:
+            self._timed = make()
+        return self._timed
+
+    # The run.
+
+    def load(self, scenario: PlannedScenario) -> bool:
+        """Load the model and record gateway G1; says whether the model is there."""
+        try:
+            opened = self._open()
+        except LostSessionError as error:
+            outcome = Outcome.SKIPPED
+            if error.cause.kind == "model":
+                outcome = {
+                    "not-loaded": Outcome.FALSIFIED,
+                    "load-timeout": Outcome.TIMEOUT,
+                    "load-crash": Outcome.CRASHED,
+                }[error.cause.word]
+            self._context.emit(
+                scenario=scenario,
+                outcome=outcome,
+                reason=error.reason,
+                stderr=str(error.__cause__) if error.__cause__ else None,
+                cause=error.cause,
+                engine=None,
+            )
+            return False
+        self._context.emit(
+            scenario=scenario,
+            outcome=Outcome.CORROBORATED,
+            reason=f"loaded in {opened.load_ms:.0f} ms; context {opened.context_length} tokens",
+            metrics=Metrics(memory_peak_mb=opened.memory_mb, duration_ms=opened.load_ms),
+            engine=self.engine_run(),
+        )
+        return True
+
+    def run(self, scenario: PlannedScenario) -> None:
+        """Run a prompt or a check, and record its outcome.
+
+        Raises:
+            ChildTimeoutError: no answer came in time.
+            ChildDiedError: the child ended.
+        """
+        try:
+            if scenario.prompt is not None:
+                self._prompt(scenario, scenario.prompt)
+            else:
+                self._check(scenario)
+        except LostSessionError as error:
+            self._context.emit(
+                scenario=scenario,
+                outcome=Outcome.SKIPPED,
+                reason=error.reason,
+                cause=error.cause,
+                engine=self.engine_run(),
+            )
+
+    def lose(self) -> None:
+        """Give the child up; the next scenario starts another, as long as that makes sense."""
+        self._losses += 1
+        self.close()
+
+    def close(self) -> None:
+        """End the child."""
+        if self._child is not None:
+            self._child.close()
+            self._child = None
+
+    def engine_run(self) -> EngineRun | None:
+        """Return which engine answers, once the model was loaded."""
+        if self._opened is None:
+            return None
+        return EngineRun(
+            engine=self._opened.engine,
+            version=self._opened.version,
+            device=self._opened.device,
+            invocation=self._opened.invocation,
+        )
+
+    def _require_open(self) -> Opened:
+        if self._child is None:
+            return self._open()
+        assert self._opened is not None  # noqa: S101 - set together with the child
+        return self._opened
+
+    def _open(self) -> Opened:
+        context = self._context
+        if self._losses >= self.limits.process_losses:
+            raise LostSessionError(
+                Cause(kind="model", word="gave-up"),
+                f"the cell's process was lost {self._losses} times; the rest is given up",
+            )
+        child = context.spawn()
+        try:
+            reply = child.request(
+                Open(
+                    engine=context.engine,
+                    model=context.model,
+                    backend=context.cell.backend,
+                    modality=context.cell.modality,
+                ),
+                timeout_s=self.limits.load_seconds(
+                    context.cell.timeout_ms, context.model.size_bytes
+                ),
+            )
+        except ChildTimeoutError as error:
+            child.close()
+            cause = Cause(kind="model", word="load-timeout")
+            raise LostSessionError(cause, f"loading: {error}") from error
+        except ChildDiedError as error:
+            child.close()
+            cause = Cause(kind="model", word="load-crash")
+            raise LostSessionError(cause, f"loading: {error.describe()}") from error
+        if isinstance(reply, Opened):
+            self._child, self._opened = child, reply
+            return reply
+        child.close()
+        raise _not_opened(reply)
+
+    def _send(
+        self, request: Ask | AskClients | SendMalformed | CheckHealth, *, answers: int
+    ) -> Reply:
+        assert self._child is not None  # noqa: S101 - callers open first
+        seconds = self.cell.timeout_ms / 1000 * max(1, answers)
+        reply = self._child.request(request, timeout_s=seconds)
+        if isinstance(reply, Broken | OutOfMemory | Absent):
+            # After any of these the session's state is unknown.
+            self.lose()
+            raise _not_opened(reply)
+        return reply
+
+    def _prompt(self, scenario: PlannedScenario, case: PromptCase) -> None:
+        reply = self.ask(case)
+        if not isinstance(reply, Answered):
+            refused = isinstance(reply, Refused)
+            message = reply.message if isinstance(reply, Refused | EngineFailed) else str(reply)
+            self._context.emit(
+                scenario=scenario,
+                outcome=Outcome.FALSIFIED,
+                reason=f"the prompt was {'refused' if refused else 'not answered'}: {message}",
+                kind="engine-error",
+                engine=self.engine_run(),
+            )
+            return
+        judgement = oracle_for(case.oracle, self.playbook.oracles).judge(
+            Question(prompt=case.turns[-1], history=case.turns[:-1], raw=case.raw), reply.text
+        )
+        outcome, cause = {
+            OracleVerdict.CORROBORATED: (Outcome.CORROBORATED, None),
+            OracleVerdict.FALSIFIED: (Outcome.FALSIFIED, None),
+            OracleVerdict.NOT_APPLICABLE: (
+                Outcome.SKIPPED,
+                Cause(kind="policy", word="no-oracle-applies"),
+            ),
+        }[judgement.verdict]
+        rate = reply.completion_tokens / reply.duration_ms * 1000 if reply.duration_ms else None
+        self._context.emit(
+            scenario=scenario,
+            outcome=outcome,
+            reason=judgement.reason,
+            output=reply.text,
+            exit_code=0,
+            metrics=Metrics(
+                tokens_per_second=rate,
+                time_to_first_token_ms=reply.time_to_first_token_ms,
+                total_tokens=reply.completion_tokens,
+                memory_peak_mb=reply.memory_peak_mb,
+                duration_ms=reply.duration_ms,
+            ),
+            cause=cause,
+            kind=judgement.kind,
+            oracles="; ".join(f"{part.oracle}={part.verdict}" for part in _leaves(judgement)),
+            finish=reply.finish,
+            engine=self.engine_run(),
+        )
+
+    def _check(self, scenario: PlannedScenario) -> None:
+        finding = CHECKS[scenario.gate_id](self)
+        self._context.emit(
+            scenario=scenario,
+            outcome=finding.outcome,
+            reason=finding.reason,
+            output=msgspec.json.encode(finding.figures, order="sorted").decode(),
+            metrics=finding.metrics,
+            cause=finding.cause,
+            engine=self.engine_run(),
+        )
+
+
+def _not_opened(reply: Reply) -> LostSessionError:
+    """Say what a reply other than the wanted one means, and whose fault it is."""
+    match reply:
+        case LoadFailed(message=message):
+            return LostSessionError(Cause(kind="model", word="not-loaded"), message)
+        case Absent(message=message):
+            return LostSessionError(Cause(kind="infrastructure", word="engine-missing"), message)
+        case OutOfMemory(message=message):
+            return LostSessionError(Cause(kind="infrastructure", word="no-memory"), message)
+        case Broken(message=message):
+            return LostSessionError(Cause(kind="infrastructure", word="harness-error"), message)
+        case Refused(message=message) | EngineFailed(message=message):
+            return LostSessionError(Cause(kind="model", word="not-loaded"), message)
+        case _:
+            text = f"unexpected reply {type(reply).__name__}"
+            return LostSessionError(Cause(kind="infrastructure", word="harness-error"), text)
+
+
+def _leaves(judgement: Judgement) -> list[Judgement]:
+    if not judgement.parts:
+        return [judgement]
+    return [leaf for part in judgement.parts for leaf in _leaves(part)]

@@ -1,0 +1,115 @@
+"""Speed: throughput, time to the first token, and the time of a whole answer."""
+
+from collections.abc import Callable, Sequence
+from statistics import median
+
+from aprqa_ci.execution.checks.open_cell import Finding, OpenCell, unanswered
+from aprqa_ci.execution.protocol import Answered
+from aprqa_ci.execution.result import Cause, Metrics
+from aprqa_ci.vocabulary import Outcome
+
+__all__ = ["first_token", "p50", "p99", "percentile", "throughput"]
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return the nearest-rank percentile: the smallest value with ``share`` of all at or below.
+
+    Args:
+        values: at least one value.
+        share: between 0 and 1.
+    """
+    ordered = sorted(values)
+    rank = max(1, -(-int(share * 1000) * len(ordered) // 1000))
+    return ordered[min(rank, len(ordered)) - 1]
+
+
+def _timed_answers(cell: OpenCell) -> Sequence[Answered] | Finding:
+    case = cell.playbook.measured_prompt
+    if case is None:
+        return Finding(
+            outcome=Outcome.SKIPPED,
+            reason="the plan names no prompt to measure",
+            figures={},
+            cause=Cause(kind="infrastructure", word="nothing-to-measure"),
+        )
+    answers: list[Answered] = []
+    with cell.timed_alone():
+        for index in range(cell.playbook.warmup + cell.playbook.measure):
+            reply = cell.ask(case)
+            if not isinstance(reply, Answered):
+                return unanswered(reply)
+            if index >= cell.playbook.warmup:
+                answers.append(reply)
+    return answers
+
+
+def _performance(
+    figure: str, unit: str, limit_name: str, reduce: Callable[[Sequence[Answered]], float | None]
+) -> Callable[[OpenCell], Finding]:
+    at_least = limit_name.startswith("min_")
+
+    def check(cell: OpenCell) -> Finding:
+        answers = cell.measured(lambda: _timed_answers(cell))
+        if isinstance(answers, Finding):
+            return answers
+        limit: float = getattr(cell.playbook.performance[cell.cell.backend], limit_name)
+        value = reduce(answers)
+        figures = {
+            figure: value,
+            limit_name: limit,
+            "durations_ms": [round(answer.duration_ms, 3) for answer in answers],
+            "tokens": [answer.completion_tokens for answer in answers],
+        }
+        if value is None:
+            return Finding(
+                outcome=Outcome.FALSIFIED,
+                reason=f"{figure} could not be measured: no token was generated",
+                figures=figures,
+            )
+        holds = value >= limit if at_least else value <= limit
+        sign = "≥" if at_least else "≤"
+        return Finding(
+            outcome=Outcome.CORROBORATED if holds else Outcome.FALSIFIED,
+            reason=f"{value:.1f} {unit}; the limit is {sign} {limit:g} {unit}",
+            figures=figures,
+            metrics=Metrics(
+                tokens_per_second=_throughput(answers),
+                time_to_first_token_ms=_first_token(answers),
+                total_tokens=sum(answer.completion_tokens for answer in answers),
+                memory_peak_mb=max(answer.memory_peak_mb for answer in answers),
+                duration_ms=sum(answer.duration_ms for answer in answers),
+            ),
+        )
+
+    return check
+
+
+def _throughput(answers: Sequence[Answered]) -> float | None:
+    rates = [
+        answer.completion_tokens / answer.duration_ms * 1000
+        for answer in answers
+        if answer.duration_ms > 0 and answer.completion_tokens > 0
+    ]
+    return median(rates) if len(rates) == len(answers) and rates else None
+
+
+def _first_token(answers: Sequence[Answered]) -> float | None:
+    times = [
+        answer.time_to_first_token_ms
+        for answer in answers
+        if answer.time_to_first_token_ms is not None
+    ]
+    return median(times) if times else None
+
+
+throughput = _performance("throughput", "tok/s", "min_throughput", _throughput)
+first_token = _performance("first_token", "ms", "max_ttft_ms", _first_token)
+p50 = _performance(
+    "p50", "ms", "max_p50_ms", lambda answers: median(answer.duration_ms for answer in answers)
+)
+p99 = _performance(
+    "p99",
+    "ms",
+    "max_p99_ms",
+    lambda answers: percentile([answer.duration_ms for answer in answers], 0.99),
+)

@@ -1,0 +1,104 @@
+"""Staying as it is: repetition, memory, over-long prompts and what comes after them."""
+
+import msgspec
+
+from aprqa_ci.execution.checks.open_cell import Finding, OpenCell, unanswered
+from aprqa_ci.execution.protocol import Answered, Refused
+from aprqa_ci.planning.plan import PromptCase
+from aprqa_ci.vocabulary import Outcome
+
+__all__ = ["memory", "overflow", "recovery", "repeat"]
+
+
+def repeat(cell: OpenCell) -> Finding:
+    """The same question gets the same answer, greedy and with a fixed seed."""
+    case = cell.playbook.probe_prompts[0]
+    seeded = msgspec.structs.replace(case, temperature=cell.limits.repeat_temperature)
+    said: dict[str, list[str]] = {"greedy": [], "seeded": []}
+    for name, each in (("greedy", case), ("seeded", seeded)):
+        for _ in range(cell.limits.repeat_times):
+            reply = cell.ask(each)
+            if not isinstance(reply, Answered):
+                return unanswered(reply)
+            said[name].append(reply.text)
+    differing = [name for name, answers in said.items() if len(set(answers)) > 1]
+    if not any(said["greedy"]):
+        return Finding(
+            outcome=Outcome.FALSIFIED, reason="every answer was empty", figures={"answers": said}
+        )
+    return Finding(
+        outcome=Outcome.FALSIFIED if differing else Outcome.CORROBORATED,
+        reason=f"answers differ: {', '.join(differing)}"
+        if differing
+        else f"{cell.limits.repeat_times} greedy and as many seeded answers are the same",
+        figures={"answers": said},
+    )
+
+
+def memory(cell: OpenCell) -> Finding:
+    """Memory does not grow from answer to answer."""
+    levels: list[int] = []
+    for _ in range(1 + cell.limits.memory_rounds):
+        level = 0
+        for case in cell.playbook.probe_prompts:
+            reply = cell.ask(case)
+            if not isinstance(reply, Answered):
+                return unanswered(reply)
+            level = reply.memory_mb
+        levels.append(level)
+    growth = levels[-1] - levels[0]
+    allowed = max(cell.limits.memory_growth_mb, cell.limits.memory_growth_share * levels[0])
+    return Finding(
+        outcome=Outcome.CORROBORATED if growth <= allowed else Outcome.FALSIFIED,
+        reason=f"memory grew by {growth} MiB over {cell.limits.memory_rounds} rounds; "
+        f"{allowed:.0f} MiB are allowed",
+        figures={"resident_mb": levels, "allowed_mb": allowed},
+    )
+
+
+def _over_long(cell: OpenCell) -> PromptCase:
+    # One word is at least one token: no pre-tokenizer joins across a space into one token alone.
+    text = "word " * (cell.context_length + 64)
+    return msgspec.structs.replace(cell.playbook.probe_prompts[0], turns=(text.strip(),))
+
+
+def overflow(cell: OpenCell) -> Finding:
+    """A prompt longer than the context is refused in good order."""
+    reply = cell.ask(_over_long(cell))
+    figures = {"context_length": cell.context_length, "reply": type(reply).__name__}
+    if isinstance(reply, Refused):
+        return Finding(
+            outcome=Outcome.CORROBORATED,
+            reason=f"refused: {reply.message}",
+            figures=figures,
+        )
+    if isinstance(reply, Answered):
+        return Finding(
+            outcome=Outcome.FALSIFIED,
+            reason=f"answered a prompt longer than the context of {cell.context_length} tokens "
+            "as if it had been read",
+            figures=figures | {"prompt_tokens": reply.prompt_tokens},
+        )
+    return unanswered(reply)
+
+
+def recovery(cell: OpenCell) -> Finding:
+    """After a refused prompt the session answers as before."""
+    case = cell.playbook.probe_prompts[-1]
+    before, between, after = cell.ask(case), cell.ask(_over_long(cell)), cell.ask(case)
+    if not isinstance(before, Answered):
+        return unanswered(before)
+    if not isinstance(after, Answered):
+        return unanswered(after)
+    same = before.text == after.text and before.text.strip() != ""
+    return Finding(
+        outcome=Outcome.CORROBORATED if same else Outcome.FALSIFIED,
+        reason="the answer is the same as before the over-long prompt"
+        if same
+        else "the answer changed, or is empty, after the over-long prompt",
+        figures={
+            "before": before.text,
+            "between": type(between).__name__,
+            "after": after.text,
+        },
+    )

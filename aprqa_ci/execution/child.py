@@ -1,0 +1,242 @@
+"""The parent's hold on a cell's child process.
+
+The child is the leader of a process group of its own, so that whatever an engine starts dies with
+it. On Linux the kernel kills the child when the parent dies, however that dies.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from aprqa_ci.execution.protocol import Reply, Request, decode_reply, encode
+
+__all__ = ["CellChild", "ChildDiedError", "ChildTimeoutError", "Children"]
+
+_MAX_STDERR = 16 << 10
+_MAX_REPLY = 64 << 20
+_CLOSE_SECONDS = 5.0
+_SECRETS = ("TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "API_KEY")
+
+
+class ChildTimeoutError(Exception):
+    """The child gave no reply in time; its whole group has been killed."""
+
+    def __init__(self, seconds: float, stderr: str) -> None:
+        super().__init__(f"no reply within {seconds:g} s")
+        self.stderr = stderr
+
+
+class ChildDiedError(Exception):
+    """The child ended instead of replying."""
+
+    def __init__(self, returncode: int, stderr: str) -> None:
+        self.returncode = returncode
+        """The exit code; minus the signal's number when a signal ended it."""
+        self.stderr = stderr
+        super().__init__(self.describe())
+
+    def describe(self) -> str:
+        """Say how it ended, with the signal's name."""
+        if self.returncode < 0:
+            try:
+                name = signal.Signals(-self.returncode).name
+            except ValueError:
+                name = f"signal {-self.returncode}"
+            return f"the process was ended by {name}"
+        return f"the process exited with code {self.returncode}"
+
+
+class Children:
+    """The children that live now; what an interrupted run has to end."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._alive: set[CellChild] = set()
+        self._closed = False
+
+    def add(self, child: "CellChild") -> None:
+        """Take note of a child; one that comes after ``kill_all`` is killed at once."""
+        with self._lock:
+            self._alive.add(child)
+            closed = self._closed
+        if closed:
+            child.kill()
+
+    def remove(self, child: "CellChild") -> None:
+        """Forget a child that has ended."""
+        with self._lock:
+            self._alive.discard(child)
+
+    def kill_all(self) -> None:
+        """Kill every child with its group, now and from now on."""
+        with self._lock:
+            self._closed = True
+            alive = tuple(self._alive)
+        for child in alive:
+            child.kill()
+
+
+class CellChild:
+    """One child process: send a request, get its reply, or learn that it hangs or died."""
+
+    def __init__(
+        self,
+        *,
+        environment: Mapping[str, str],
+        threads: int,
+        children: Children,
+        command: tuple[str, ...] = (sys.executable, "-P", "-m", "aprqa_ci.execution.worker"),
+    ) -> None:
+        """Start the child.
+
+        Args:
+            environment: the parent's environment; secrets in it are not handed on.
+            threads: how many threads the engine may use.
+            children: where the child is noted while it lives.
+            command: what to start.
+
+        Raises:
+            OSError: the process cannot be started.
+        """
+        self._children = children
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        read_end, write_end = os.pipe()
+        try:
+            self._process = subprocess.Popen(
+                [*command, str(write_end), str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._stderr,
+                pass_fds=(write_end,),
+                start_new_session=True,
+                env=_child_environment(environment, threads),
+            )
+        except BaseException:
+            os.close(read_end)
+            self._stderr.close()
+            raise
+        finally:
+            os.close(write_end)
+        self._replies = read_end
+        self._buffer = bytearray()
+        children.add(self)
+
+    def request(self, request: Request, *, timeout_s: float) -> Reply:
+        """Send a request and wait for its reply.
+
+        Raises:
+            ChildTimeoutError: none came in time; the child is dead now.
+            ChildDiedError: the child ended.
+        """
+        assert self._process.stdin is not None  # noqa: S101 - it was opened as a pipe
+        try:
+            self._process.stdin.write(encode(request) + b"\n")
+            self._process.stdin.flush()
+        except (BrokenPipeError, ValueError):
+            raise self._died() from None
+        line = self._read_line(time.monotonic() + timeout_s, timeout_s)
+        try:
+            reply: Reply = decode_reply(line)
+        except msgspec.DecodeError as error:
+            # Only a child whose engine scribbles over memory or descriptors can get here.
+            self.kill()
+            raise ChildDiedError(
+                self._process.returncode, f"unreadable reply: {error}\n{self.stderr()}"
+            ) from error
+        return reply
+
+    def _read_line(self, deadline: float, timeout_s: float) -> bytes:
+        while (end := self._buffer.find(b"\n")) < 0:
+            remaining = deadline - time.monotonic()
+            ready = remaining > 0 and select.select([self._replies], [], [], remaining)[0]
+            if not ready:
+                self.kill()
+                raise ChildTimeoutError(timeout_s, self.stderr())
+            chunk = os.read(self._replies, 1 << 16)
+            if not chunk or len(self._buffer) > _MAX_REPLY:
+                raise self._died()
+            self._buffer += chunk
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line
+
+    def _died(self) -> ChildDiedError:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=_CLOSE_SECONDS)
+        self.kill()
+        return ChildDiedError(self._process.returncode, self.stderr())
+
+    def stderr(self) -> str:
+        """Return the end of what the child and its engine wrote to stderr."""
+        if self._stderr.closed:
+            return ""
+        # pread, for the child writes through the same file offset.
+        descriptor = self._stderr.fileno()
+        start = max(0, os.fstat(descriptor).st_size - _MAX_STDERR)
+        return os.pread(descriptor, _MAX_STDERR, start).decode("utf-8", "replace")
+
+    @property
+    def pid(self) -> int:
+        """The process id, which is the group's id as well."""
+        return self._process.pid
+
+    def kill(self) -> None:
+        """End the whole process group now."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._children.remove(self)
+
+    def close(self) -> None:
+        """Let the child end in good order, and end what is left of its group."""
+        if self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=_CLOSE_SECONDS)
+        self.kill()
+        if self._replies >= 0:
+            os.close(self._replies)
+            self._replies = -1
+        self._stderr.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            self.kill()
+        self.close()
+
+
+def _child_environment(environment: Mapping[str, str], threads: int) -> dict[str, str]:
+    """Return the environment without secrets, offline, and with the thread count set."""
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if not any(word in name.upper() for word in _SECRETS)
+    }
+    count = str(threads)
+    return kept | {
+        "OMP_NUM_THREADS": count,
+        "OPENBLAS_NUM_THREADS": count,
+        "MKL_NUM_THREADS": count,
+        "HF_HUB_OFFLINE": "1",
+        "PYTHONUNBUFFERED": "1",
+    }

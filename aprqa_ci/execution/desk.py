@@ -1,0 +1,173 @@
+"""What the child process does with each request; holds the session between them."""
+
+import resource
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self, assert_never
+
+from aprqa_ci.execution.asking import Asker, Question, ServeAsker, asker_for
+from aprqa_ci.execution.engines.interface import Session
+from aprqa_ci.execution.engines.registry import engines
+from aprqa_ci.execution.integrity import inspect_model
+from aprqa_ci.execution.protocol import (
+    MAX_ANSWER_CHARACTERS,
+    Answered,
+    Ask,
+    AskClients,
+    CheckHealth,
+    ClientsAnswered,
+    CompareWeights,
+    Health,
+    Inspect,
+    Inspected,
+    InspectedGate,
+    MalformedSent,
+    Open,
+    Opened,
+    Reply,
+    Request,
+    SendMalformed,
+    WeightsCompared,
+)
+from aprqa_ci.execution.weight_comparison import compare_weights
+
+__all__ = ["Desk"]
+
+_MIB = 1 << 20
+
+
+class Desk:
+    """Answers requests; closed, it frees the session and ends its server."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._session: Session | None = None
+        self._asker: Asker | None = None
+
+    def handle(self, request: Request) -> Reply:
+        """Return the reply to a request.
+
+        Raises:
+            Exception: what the engine raised; the worker says what it means.
+        """
+        match request:
+            case Inspect():
+                return self._inspect(request)
+            case CompareWeights():
+                return self._compare(request)
+            case Open():
+                return self._open(request)
+            case Ask():
+                return self._ask(request)
+            case AskClients():
+                answers = self._server().ask_together(request.questions, request.sampling)
+                return ClientsAnswered(
+                    alone=answers.alone, together=answers.together, failures=answers.failures
+                )
+            case SendMalformed():
+                statuses, alive = self._server().send_malformed()
+                return MalformedSent(statuses=statuses, alive=alive)
+            case CheckHealth():
+                return Health(status=self._server().client.health())
+            case _:
+                assert_never(request)
+
+    def _inspect(self, request: Inspect) -> Reply:
+        inspection = inspect_model(
+            request.model, ground_truth=request.ground_truth, expected=request.expected
+        )
+        return Inspected(
+            findings=tuple(
+                InspectedGate(
+                    gate_id=finding.gate_id,
+                    state=str(finding.state),
+                    reason=finding.reason,
+                    details=finding.details,
+                )
+                for finding in inspection.findings
+            ),
+            digests=dict(inspection.digests),
+        )
+
+    def _compare(self, request: CompareWeights) -> Reply:
+        found = compare_weights(request.model, request.ground_truth, scratch=request.scratch)
+        return WeightsCompared(
+            tensors=found.tensors,
+            worst_tensor=found.worst_tensor,
+            worst_error=found.worst_error,
+            exact=found.exact,
+            reason=found.reason,
+        )
+
+    def _open(self, request: Open) -> Reply:
+        engine = engines()[request.engine]
+        started = time.monotonic()
+        session = engine.open(request.model, request.backend)
+        self._stack.callback(session.close)
+        self._session = session
+        self._asker = asker_for(session, request.modality, self._stack)
+        device = session.device
+        return Opened(
+            engine=engine.name,
+            version=engine.info().version or "unknown",
+            device=f"{device.backend}: {device.name} ({device.proof})",
+            invocation=engine.invocation(request.model, request.backend),
+            context_length=session.context_length,
+            load_ms=(time.monotonic() - started) * 1000,
+            memory_mb=_resident_mb(),
+        )
+
+    def _ask(self, request: Ask) -> Reply:
+        assert self._asker is not None  # noqa: S101 - the parent opens before it asks
+        answer = self._asker.ask(
+            Question(
+                turns=request.turns,
+                system=request.system,
+                raw=request.raw,
+                sampling=request.sampling,
+                number=request.number,
+            )
+        )
+        cut = len(answer.text) > MAX_ANSWER_CHARACTERS
+        return Answered(
+            text=answer.text[:MAX_ANSWER_CHARACTERS],
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+            finish="length" if cut else answer.finish,
+            time_to_first_token_ms=answer.time_to_first_token_ms,
+            duration_ms=answer.duration_ms,
+            memory_mb=_resident_mb(),
+            memory_peak_mb=_peak_mb(),
+        )
+
+    def _server(self) -> ServeAsker:
+        assert isinstance(self._asker, ServeAsker)  # noqa: S101 - planned for serve cells only
+        return self._asker
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+
+def _resident_mb() -> int:
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        return _peak_mb()
+    return pages * resource.getpagesize() // _MIB
+
+
+def _peak_mb() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Kilobytes on Linux, bytes on macOS.
+    return peak // _MIB if sys.platform == "darwin" else peak // 1024

@@ -1,0 +1,141 @@
+"""What the cells of one run share on one machine."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from threading import Event, Lock
+from typing import Protocol
+
+from aprqa_ci.execution.child import CellChild, Children
+from aprqa_ci.execution.derived import CellResult
+from aprqa_ci.execution.limits import load_limits
+from aprqa_ci.execution.model_library import ModelLibrary
+from aprqa_ci.execution.quiet import Quiet
+from aprqa_ci.execution.result import ScenarioResult
+from aprqa_ci.execution.stop_rule import StopRule
+from aprqa_ci.gates import gate_catalogue
+from aprqa_ci.planning.plan import Plan, PlannedCell
+
+__all__ = ["Machine", "Observer", "RunEnvironment", "RunStoppedError"]
+
+
+class RunStoppedError(Exception):
+    """The run is being interrupted; nothing more is recorded."""
+
+
+class Observer(Protocol):
+    """Watches a run; called from several threads, one call at a time."""
+
+    def cell_started(self, cell: PlannedCell, pending: int) -> None:
+        """Take note that a cell starts with so many scenarios to run."""
+        ...
+
+    def scenario_finished(self, result: ScenarioResult) -> None:
+        """Take note of a result, after it has been recorded."""
+        ...
+
+    def cell_finished(self, cell: PlannedCell) -> None:
+        """Take note that all of a cell is recorded."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunEnvironment:
+    """What a run takes from the outside world."""
+
+    environment: Mapping[str, str]
+    home: Path
+    root: Path
+    """What relative paths of the plan start from."""
+    now: Callable[[], datetime]
+    workers: int = 1
+    """Cells that run side by side."""
+    threads: int = 1
+    """Threads of each engine."""
+
+
+class Machine:
+    """Children, models, quiet and stop rules of a run; safe for several threads."""
+
+    def __init__(
+        self,
+        *,
+        plan: Plan,
+        environment: RunEnvironment,
+        sink: Callable[[ScenarioResult], None],
+        observer: Observer,
+        done: Mapping[str, CellResult],
+        digests: Callable[[str, str, Mapping[str, str]], None] | None,
+    ) -> None:
+        self.environment = environment
+        self.limits = load_limits()
+        self.quiet = Quiet()
+        self.done = done
+        self.playbooks = {playbook.name: playbook for playbook in plan.playbooks}
+        self.library = ModelLibrary(
+            environment=environment.environment,
+            home=environment.home,
+            root=environment.root,
+            limits=self.limits,
+            spawn=self.spawn,
+            digests=digests,
+        )
+        self._sink = sink
+        self._observer = observer
+        self._lock = Lock()
+        self._interrupted = Event()
+        self._children = Children()
+        self._rules = {name: StopRule(each.failure_policy) for name, each in self.playbooks.items()}
+        playbook_of = {cell.id: cell.playbook for cell in plan.cells}
+        for result in done.values():
+            playbook = playbook_of.get(result.scenario.partition("#")[0])
+            if playbook is not None:
+                severity = gate_catalogue()[result.gate_id].severity
+                self._rules[playbook].observe(result.outcome, severity)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the run is being interrupted."""
+        return self._interrupted.is_set()
+
+    def interrupt(self) -> None:
+        """End every child, and record nothing from now on."""
+        self._interrupted.set()
+        self._children.kill_all()
+
+    def stopped(self, playbook: str) -> bool:
+        """Say whether the playbook's failure policy has ended its run."""
+        return self._rules[playbook].ended
+
+    def spawn(self) -> CellChild:
+        """Start a child process."""
+        return CellChild(
+            environment=self.environment.environment,
+            threads=self.environment.threads,
+            children=self._children,
+        )
+
+    def record(self, result: ScenarioResult) -> None:
+        """Hand a result on, then let policy and observer know of it.
+
+        Raises:
+            RunStoppedError: the run is being interrupted, and the result may be the doing of that.
+        """
+        with self._lock:
+            if self._interrupted.is_set():
+                raise RunStoppedError
+            self._sink(result)
+            severity = gate_catalogue()[result.scenario.gate_id].severity
+            self._rules[result.cell.playbook].observe(result.outcome, severity)
+            self._observer.scenario_finished(result)
+
+    def started(self, cell: PlannedCell, pending: int) -> None:
+        """Let the observer know that a cell starts."""
+        with self._lock:
+            self._observer.cell_started(cell, pending)
+
+    def finished(self, cell: PlannedCell) -> None:
+        """Let the observer know that a cell is done."""
+        with self._lock:
+            self._observer.cell_finished(cell)

@@ -1,0 +1,183 @@
+"""What the cells of one run share about models: files, G0 findings, ground truth answers.
+
+Each is made once per run, however many cells need it: a model is read, hashed and scanned once, not
+once per modality.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from aprqa_ci.execution.child import CellChild, ChildDiedError, ChildTimeoutError
+from aprqa_ci.execution.engines.interface import Sampling
+from aprqa_ci.execution.limits import Limits
+from aprqa_ci.execution.model_files import ModelFiles
+from aprqa_ci.execution.once import Once
+from aprqa_ci.execution.protocol import (
+    Answered,
+    Ask,
+    Inspect,
+    Inspected,
+    InspectedGate,
+    Open,
+    Opened,
+    Reply,
+)
+from aprqa_ci.execution.resolve import ModelNotFoundError, resolve_model
+from aprqa_ci.planning.identifiers import variant_name
+from aprqa_ci.planning.plan import PlannedModel, PlannedPlaybook
+from aprqa_ci.vocabulary import Backend, Modality, ModelFormat
+
+__all__ = ["InspectionFailedError", "ModelLibrary"]
+
+_Key = tuple[str, ModelFormat, str | None]
+_TRUTH_ENGINE = "reference"
+
+
+class InspectionFailedError(Exception):
+    """Our own inspection did not come to an end; says nothing of the model."""
+
+
+class ModelLibrary:
+    """Finds, inspects and compares models for all cells of a run; safe for several threads."""
+
+    def __init__(
+        self,
+        *,
+        environment: Mapping[str, str],
+        home: Path,
+        root: Path,
+        limits: Limits,
+        spawn: Callable[[], CellChild],
+        digests: Callable[[str, str, Mapping[str, str]], None] | None,
+    ) -> None:
+        self._environment = environment
+        self._home = home
+        self._root = root
+        self._limits = limits
+        self._spawn = spawn
+        self._digests = digests
+        self._files: Once[_Key, ModelFiles] = Once()
+        self._inspections: Once[_Key, tuple[InspectedGate, ...]] = Once()
+        self._answers: Once[str, tuple[str, ...] | str] = Once()
+
+    def files(
+        self, playbook: PlannedPlaybook, format_: ModelFormat, quantization: str | None
+    ) -> ModelFiles:
+        """Return where the model's files are.
+
+        Raises:
+            ModelNotFoundError: they are not on this machine.
+        """
+
+        def find() -> ModelFiles:
+            return resolve_model(
+                self._located(playbook.model),
+                format=format_,
+                quantization=quantization,
+                environment=self._environment,
+                home=self._home,
+            )
+
+        return self._files.get((playbook.name, format_, quantization), find)
+
+    def ground_truth_files(self, playbook: PlannedPlaybook) -> ModelFiles | None:
+        """Return the ground truth's files, or nothing when there are none here."""
+        truth = playbook.ground_truth
+        if truth is None:
+            return None
+        try:
+            return self.files(playbook, truth.format, truth.quantization)
+        except ModelNotFoundError:
+            return None
+
+    def inspection(
+        self, playbook: PlannedPlaybook, format_: ModelFormat, quantization: str | None
+    ) -> tuple[InspectedGate, ...]:
+        """Return what the files say to the G0 gates.
+
+        Raises:
+            ModelNotFoundError: the files are not on this machine.
+            InspectionFailedError: our inspection failed.
+        """
+
+        def inspect() -> tuple[InspectedGate, ...]:
+            model = self.files(playbook, format_, quantization)
+            truth = self.ground_truth_files(playbook)
+            if truth == model:
+                truth = None
+            seconds = self._limits.inspection_seconds(
+                model.size_bytes + (truth.size_bytes if truth else 0)
+            )
+            try:
+                with self._spawn() as child:
+                    reply = child.request(
+                        Inspect(model=model, ground_truth=truth, expected=playbook.model.expected),
+                        timeout_s=seconds,
+                    )
+            except (ChildTimeoutError, ChildDiedError) as error:
+                what = f"the inspection of the files ended early: {error}\n{error.stderr[-2000:]}"
+                raise InspectionFailedError(what) from error
+            if not isinstance(reply, Inspected):
+                raise InspectionFailedError(_message(reply))
+            if self._digests is not None:
+                variant = variant_name(format_, quantization)
+                self._digests(playbook.name, variant, reply.digests)
+            return reply.findings
+
+        return self._inspections.get((playbook.name, format_, quantization), inspect)
+
+    def ground_truth_answers(self, playbook: PlannedPlaybook) -> tuple[str, ...] | str:
+        """Return the ground truth's answers to the probe prompts, or why there are none."""
+        return self._answers.get(playbook.name, lambda: self._ask_ground_truth(playbook))
+
+    def _ask_ground_truth(self, playbook: PlannedPlaybook) -> tuple[str, ...] | str:
+        truth = playbook.ground_truth
+        if truth is None:
+            return "the plan names none"
+        try:
+            model = self.files(playbook, truth.format, truth.quantization)
+        except ModelNotFoundError as error:
+            return str(error)
+        load = self._limits.inspection_seconds(model.size_bytes)
+        texts: list[str] = []
+        try:
+            with self._spawn() as child:
+                reply = child.request(
+                    Open(
+                        engine=_TRUTH_ENGINE,
+                        model=model,
+                        backend=Backend.CPU,
+                        modality=Modality.RUN,
+                    ),
+                    timeout_s=load,
+                )
+                if not isinstance(reply, Opened):
+                    return _message(reply)
+                for number, case in enumerate(playbook.probe_prompts):
+                    reply = child.request(
+                        Ask(
+                            turns=case.turns,
+                            system=case.system,
+                            raw=case.raw,
+                            sampling=Sampling(max_tokens=case.max_tokens, seed=case.seed),
+                            number=number,
+                        ),
+                        timeout_s=load,
+                    )
+                    if not isinstance(reply, Answered):
+                        return _message(reply)
+                    texts.append(reply.text)
+        except (ChildTimeoutError, ChildDiedError) as error:
+            return f"the reference engine ended early: {error}"
+        return tuple(texts)
+
+    def _located(self, model: PlannedModel) -> PlannedModel:
+        if model.local_path is None:
+            return model
+        return msgspec.structs.replace(model, local_path=str(self._root / model.local_path))
+
+
+def _message(reply: Reply) -> str:
+    return str(getattr(reply, "message", f"unexpected reply {type(reply).__name__}"))

@@ -1,0 +1,249 @@
+"""The language between a cell's parent and its child process: one JSON object a line.
+
+The parent asks, the child answers each request with one reply. The child holds the engine and the
+model; everything that may hang, crash or eat memory happens there. Both ends are of one version:
+the parent starts the child from its own installation. So the messages carry none.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from aprqa_ci.execution.engines.interface import Sampling
+from aprqa_ci.execution.model_files import ModelFiles
+from aprqa_ci.vocabulary import Backend, Modality
+from aprqa_ci.wire import WireModel
+
+__all__ = [
+    "MAX_ANSWER_CHARACTERS",
+    "Absent",
+    "Answered",
+    "Ask",
+    "AskClients",
+    "Broken",
+    "CheckHealth",
+    "ClientsAnswered",
+    "CompareWeights",
+    "EngineFailed",
+    "Health",
+    "Inspect",
+    "Inspected",
+    "InspectedGate",
+    "LoadFailed",
+    "MalformedSent",
+    "Open",
+    "Opened",
+    "OutOfMemory",
+    "Refused",
+    "Reply",
+    "Request",
+    "SendMalformed",
+    "WeightsCompared",
+]
+
+MAX_ANSWER_CHARACTERS = 1 << 18
+"""The longest answer that is handed on; what is longer is cut, and its finish says ``length``."""
+
+
+class _Request(WireModel, frozen=True, kw_only=True, tag_field="do"):
+    """Base of the requests."""
+
+
+class _Reply(WireModel, frozen=True, kw_only=True, tag_field="is"):
+    """Base of the replies."""
+
+
+class Inspect(_Request, frozen=True, kw_only=True, tag="inspect"):
+    """Read the model's files and judge the G0 gates."""
+
+    model: ModelFiles
+    ground_truth: ModelFiles | None
+    expected: dict[str, int]
+
+
+class CompareWeights(_Request, frozen=True, kw_only=True, tag="compare-weights"):
+    """Convert the weights forth and back, and compare them with the ground truth's."""
+
+    model: ModelFiles
+    ground_truth: ModelFiles | None
+    scratch: Path
+
+
+class Open(_Request, frozen=True, kw_only=True, tag="open"):
+    """Load the model and be ready for questions."""
+
+    engine: str
+    model: ModelFiles
+    backend: Backend
+    modality: Modality
+
+
+class Ask(_Request, frozen=True, kw_only=True, tag="ask"):
+    """Answer one question, a conversation turn by turn."""
+
+    turns: tuple[str, ...]
+    system: str | None
+    raw: bool
+    sampling: Sampling
+    number: int
+    """Counts the questions of a cell; ``serve`` takes its endpoints in turn by it."""
+
+
+class AskClients(_Request, frozen=True, kw_only=True, tag="ask-clients"):
+    """Let several clients ask at once."""
+
+    questions: tuple[str, ...]
+    sampling: Sampling
+
+
+class SendMalformed(_Request, frozen=True, kw_only=True, tag="send-malformed"):
+    """Send malformed requests and see whether the server lives."""
+
+
+class CheckHealth(_Request, frozen=True, kw_only=True, tag="check-health"):
+    """Ask the server whether it is well."""
+
+
+class InspectedGate(WireModel, frozen=True, kw_only=True):
+    """What the files say to one gate."""
+
+    gate_id: str
+    state: str
+    """``corroborated``, ``falsified`` or ``skipped``."""
+    reason: str
+    details: str = ""
+
+
+class Inspected(_Reply, frozen=True, kw_only=True, tag="inspected"):
+    """The G0 findings and the digests of the files."""
+
+    findings: tuple[InspectedGate, ...]
+    digests: dict[str, str]
+
+
+class WeightsCompared(_Reply, frozen=True, kw_only=True, tag="weights-compared"):
+    """How far the weights are from the ground truth's."""
+
+    tensors: int
+    """How many tensors were compared."""
+    worst_tensor: str
+    worst_error: float
+    """The largest relative root-mean-square error of a tensor."""
+    exact: bool
+    """Whether forth and back gave every value again."""
+    reason: str = ""
+    """Why nothing could be compared."""
+
+
+class Opened(_Reply, frozen=True, kw_only=True, tag="opened"):
+    """The model is loaded."""
+
+    engine: str
+    version: str
+    device: str
+    invocation: str
+    context_length: int
+    load_ms: float
+    memory_mb: int
+
+
+class Answered(_Reply, frozen=True, kw_only=True, tag="answered"):
+    """An answer with what was measured."""
+
+    text: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish: str
+    time_to_first_token_ms: float | None
+    duration_ms: float
+    memory_mb: int
+    memory_peak_mb: int
+
+
+class ClientsAnswered(_Reply, frozen=True, kw_only=True, tag="clients-answered"):
+    """What each client got; a failure stands as text in ``failures``."""
+
+    alone: tuple[str, ...]
+    together: tuple[str, ...]
+    failures: tuple[str, ...]
+
+
+class MalformedSent(_Reply, frozen=True, kw_only=True, tag="malformed-sent"):
+    """The HTTP status of each malformed request by its name, and whether the server lives."""
+
+    statuses: dict[str, int]
+    alive: bool
+
+
+class Health(_Reply, frozen=True, kw_only=True, tag="health"):
+    """The HTTP status of the health request."""
+
+    status: int
+
+
+class Refused(_Reply, frozen=True, kw_only=True, tag="refused"):
+    """The engine declined the question in good order."""
+
+    message: str
+
+
+class EngineFailed(_Reply, frozen=True, kw_only=True, tag="engine-failed"):
+    """The engine failed while it answered."""
+
+    message: str
+
+
+class LoadFailed(_Reply, frozen=True, kw_only=True, tag="load-failed"):
+    """The engine could not load the model; the model's fault."""
+
+    message: str
+
+
+class Absent(_Reply, frozen=True, kw_only=True, tag="absent"):
+    """Engine, library or device is not here; never the model's fault."""
+
+    message: str
+
+
+class OutOfMemory(_Reply, frozen=True, kw_only=True, tag="out-of-memory"):
+    """The machine has not enough memory."""
+
+    message: str
+
+
+class Broken(_Reply, frozen=True, kw_only=True, tag="broken"):
+    """Our own code failed in the child; never the model's fault."""
+
+    message: str
+
+
+Request = Inspect | CompareWeights | Open | Ask | AskClients | SendMalformed | CheckHealth
+Reply = (
+    Inspected
+    | WeightsCompared
+    | Opened
+    | Answered
+    | ClientsAnswered
+    | MalformedSent
+    | Health
+    | Refused
+    | EngineFailed
+    | LoadFailed
+    | Absent
+    | OutOfMemory
+    | Broken
+)
+
+
+def _path_to_text(value: object) -> str:
+    return os.fspath(value)  # type: ignore[call-overload,no-any-return] # only paths get here
+
+
+def _text_to_path(kind: type, value: str) -> object:
+    return kind(value)
+
+
+encode = msgspec.json.Encoder(enc_hook=_path_to_text).encode
+decode_request = msgspec.json.Decoder(Request, dec_hook=_text_to_path).decode
+decode_reply = msgspec.json.Decoder(Reply, dec_hook=_text_to_path).decode

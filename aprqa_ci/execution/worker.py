@@ -1,0 +1,93 @@
+"""The child process of a cell: holds the engine and the model, and answers its parent.
+
+Started as ``python -m aprqa_ci.execution.worker REPLY_FD PARENT_PID``. Requests come on stdin,
+replies go to REPLY_FD; stdout belongs to nobody, for engines print there.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import traceback
+from contextlib import suppress
+
+import msgspec
+
+from aprqa_ci.execution.desk import Desk
+from aprqa_ci.execution.engines.interface import (
+    EngineAbsentError,
+    EngineFailedError,
+    ModelLoadError,
+    PromptRefusedError,
+)
+from aprqa_ci.execution.protocol import (
+    Absent,
+    Broken,
+    EngineFailed,
+    LoadFailed,
+    OutOfMemory,
+    Refused,
+    Reply,
+    Request,
+    decode_request,
+    encode,
+)
+
+__all__ = ["main"]
+
+_PR_SET_PDEATHSIG = 1
+_MAX_MESSAGE = 4000
+
+
+def main(arguments: list[str]) -> int:
+    """Serve requests until stdin ends; returns the exit code."""
+    reply_fd, parent = int(arguments[0]), int(arguments[1])
+    _die_with_parent(parent)
+    # The terminal's Ctrl-C is the parent's affair; it ends this process group itself.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Desk() as desk, os.fdopen(reply_fd, "wb", buffering=0) as replies:
+        for line in sys.stdin.buffer:
+            reply = _reply_to(desk, decode_request(line))
+            _write(replies.fileno(), encode(reply) + b"\n")
+    return 0
+
+
+def _reply_to(desk: Desk, request: Request) -> Reply:
+    try:
+        return desk.handle(request)
+    except PromptRefusedError as error:
+        return Refused(message=_short(error))
+    except EngineFailedError as error:
+        return EngineFailed(message=_short(error))
+    except ModelLoadError as error:
+        return LoadFailed(message=_short(error))
+    except EngineAbsentError as error:
+        return Absent(message=_short(error))
+    except MemoryError as error:
+        return OutOfMemory(message=_short(error) or "out of memory")
+    except Exception:  # noqa: BLE001 - whatever else fails here is our own fault, and is said so
+        return Broken(message=traceback.format_exc(limit=-8)[-_MAX_MESSAGE:])
+
+
+def _short(error: BaseException) -> str:
+    return str(error)[:_MAX_MESSAGE]
+
+
+def _write(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def _die_with_parent(parent: int) -> None:
+    """Ask the kernel to kill this process when its parent dies (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        # The parent died before the request above was in force.
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    with suppress(BrokenPipeError, msgspec.DecodeError):
+        sys.exit(main(sys.argv[1:]))
