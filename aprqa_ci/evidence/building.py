@@ -1,0 +1,140 @@
+"""From execution's results to evidence records, and back to what conclusions need of them."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from aprqa_ci.evidence.record import (
+    EvidenceHost,
+    EvidenceMetrics,
+    EvidenceModel,
+    EvidenceRecord,
+    EvidenceScenario,
+    MetadataKey,
+)
+from aprqa_ci.execution.derived import CellResult
+from aprqa_ci.execution.host import HostDescription
+from aprqa_ci.execution.result import AnswerKind, ScenarioResult
+from aprqa_ci.gates import gate_catalogue
+from aprqa_ci.vocabulary import Outcome
+
+__all__ = ["RecordContext", "cell_result", "host_of", "record_of", "utc_text"]
+
+_KINDS: dict[str, AnswerKind] = {
+    kind: kind for kind in ("", "garbage", "empty", "wrong", "engine-error")
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordContext:
+    """What every record of one run has in common."""
+
+    run_id: str
+    plan_digest: str
+    """The digest of the plan of the playbook alone."""
+    hf_repo: str
+    host: EvidenceHost
+    attempt: int = 1
+
+
+def utc_text(moment: datetime) -> str:
+    """Return the moment as RFC 3339 in UTC with microseconds and ``Z``."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def host_of(host: HostDescription, tool_version: str) -> EvidenceHost:
+    """Return the host as records carry it."""
+    return EvidenceHost(
+        hostname=host.hostname,
+        os=f"{host.os}; {host.kernel}",
+        cpu=f"{host.cpu}, {host.memory_mb} MiB",
+        gpu=host.gpu,
+        apr_version=f"aprqa-ci/{tool_version}",
+    )
+
+
+def record_of(
+    result: ScenarioResult, context: RecordContext, *, identifier: UUID
+) -> EvidenceRecord:
+    """Return the record of a result. Pure.
+
+    Args:
+        result: the result.
+        context: what is common to the run.
+        identifier: a fresh random UUID.
+    """
+    cell, scenario, case = result.cell, result.scenario, result.scenario.prompt
+    gate = gate_catalogue()[scenario.gate_id]
+    org, _, name = context.hf_repo.partition("/")
+    metadata = {
+        MetadataKey.RUN_ID: context.run_id,
+        MetadataKey.SCENARIO: scenario.id,
+        MetadataKey.CELL: cell.id,
+        MetadataKey.PLAN: context.plan_digest,
+        MetadataKey.ATTEMPT: str(context.attempt),
+        MetadataKey.QUANTIZATION: cell.quantization or "",
+        MetadataKey.CAUSE: str(result.cause or ""),
+        MetadataKey.KIND: result.kind,
+        MetadataKey.ORACLES: result.oracles,
+        MetadataKey.FINISH: result.finish,
+        MetadataKey.SUITE: case.suite if case else "",
+    }
+    if result.engine is not None:
+        metadata |= {
+            MetadataKey.ENGINE: result.engine.engine,
+            MetadataKey.ENGINE_VERSION: result.engine.version,
+            MetadataKey.DEVICE: result.engine.device,
+            MetadataKey.INVOCATION: result.engine.invocation,
+        }
+    return EvidenceRecord(
+        id=identifier.hex,
+        gate_id=scenario.gate_id,
+        scenario=EvidenceScenario(
+            id=scenario.id,
+            model=EvidenceModel(org=org, name=name),
+            modality=cell.modality,
+            backend=cell.backend,
+            format=cell.format,
+            prompt="\n".join(case.turns) if case else gate.meaning,
+            temperature=case.temperature if case else 0.0,
+            max_tokens=case.max_tokens if case else 0,
+            seed=case.seed if case else 0,
+            oracle_type=case.oracle.kind if case else gate.made_by,
+        ),
+        outcome=result.outcome,
+        reason=result.reason,
+        output=result.output,
+        stderr=result.stderr,
+        exit_code=result.exit_code,
+        metrics=EvidenceMetrics(
+            tokens_per_second=_rounded(result.metrics.tokens_per_second),
+            time_to_first_token_ms=_rounded(result.metrics.time_to_first_token_ms),
+            total_tokens=result.metrics.total_tokens,
+            memory_peak_mb=result.metrics.memory_peak_mb,
+            duration_ms=round(result.metrics.duration_ms),
+        ),
+        timestamp=utc_text(result.finished_at),
+        host=context.host,
+        metadata={str(key): value for key, value in metadata.items() if value},
+    )
+
+
+def cell_result(record: EvidenceRecord) -> CellResult:
+    """Return what conclusions need of a record that aprqa wrote.
+
+    Raises:
+        KeyError: the record names no scenario; a foreign tool wrote it.
+    """
+    return CellResult(
+        scenario=record.metadata[MetadataKey.SCENARIO],
+        gate_id=record.gate_id,
+        outcome=record.outcome,
+        kind=_KINDS.get(record.meta(MetadataKey.KIND) or "", ""),
+        crashed=record.outcome is Outcome.CRASHED,
+        cause=record.meta(MetadataKey.CAUSE) or "",
+        tokens_per_second=record.metrics.tokens_per_second,
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

@@ -1,0 +1,88 @@
+"""Reading and writing evidence files: the bare array of the field, and the object form."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from aprqa_ci.errors import InputError, Problem
+from aprqa_ci.evidence.record import EvidenceRecord
+from aprqa_ci.files import read_bounded, write_atomic
+from aprqa_ci.vocabulary import Outcome
+from aprqa_ci.wire import MAX_WIRE_BYTES, near_name, pretty_json
+
+__all__ = ["parse_evidence", "read_evidence", "write_evidence"]
+
+_MAX_PROBLEMS = 20
+_OUTCOMES = [str(outcome) for outcome in Outcome]
+
+
+def read_evidence(path: Path) -> tuple[EvidenceRecord, ...]:
+    """Read an evidence file.
+
+    Raises:
+        InputError: with every record that cannot be read, by its index.
+    """
+    return parse_evidence(read_bounded(path, MAX_WIRE_BYTES), source=path)
+
+
+def parse_evidence(data: bytes, *, source: Path | str) -> tuple[EvidenceRecord, ...]:
+    """Make records of the bytes of an evidence file.
+
+    The file is an array of records, or an object whose ``evidence`` is one. An outcome may be the
+    word, or an object with the word as its only key.
+
+    Raises:
+        InputError: with every record that cannot be read, by its index.
+    """
+    try:
+        return msgspec.json.decode(data, type=tuple[EvidenceRecord, ...])
+    except (msgspec.DecodeError, RecursionError):
+        pass  # another form, or a mistake: looked at record by record below
+    try:
+        raw: Any = msgspec.json.decode(data)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise InputError(Problem(what=f"not valid JSON: {error}", path=source)) from error
+    entries = raw.get("evidence") if isinstance(raw, dict) else raw
+    if not isinstance(entries, list):
+        what = "evidence is an array of records, or an object whose `evidence` is one"
+        raise InputError(Problem(what=what, path=source))
+    records: list[EvidenceRecord] = []
+    problems: list[Problem] = []
+    for index, entry in enumerate(entries):
+        try:
+            records.append(msgspec.convert(_regular(entry), type=EvidenceRecord))
+        except msgspec.ValidationError as error:
+            problems.append(_problem(entry, index, str(error), source))
+    if problems:
+        more = len(problems) - _MAX_PROBLEMS
+        if more > 0:
+            problems = [
+                *problems[:_MAX_PROBLEMS],
+                Problem(what=f"and {more} more records", path=source),
+            ]
+        raise InputError(problems)
+    return tuple(records)
+
+
+def write_evidence(path: Path, records: tuple[EvidenceRecord, ...]) -> bytes:
+    """Write an evidence file in one step and return its bytes."""
+    data = pretty_json(records)
+    write_atomic(path, data)
+    return data
+
+
+def _regular(entry: object) -> object:
+    if isinstance(entry, dict):
+        outcome = entry.get("outcome")
+        if isinstance(outcome, dict) and len(outcome) == 1:
+            return entry | {"outcome": next(iter(outcome))}
+    return entry
+
+
+def _problem(entry: object, index: int, what: str, source: Path | str) -> Problem:
+    hint = ""
+    outcome = entry.get("outcome") if isinstance(entry, dict) else None
+    if isinstance(outcome, str) and outcome not in _OUTCOMES:
+        hint = near_name(outcome, _OUTCOMES) or f"outcomes are {', '.join(_OUTCOMES)}"
+    return Problem(what=f"record {index}: {what}", path=source, hint=hint)
