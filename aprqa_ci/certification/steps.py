@@ -1,0 +1,292 @@
+"""The steps of a certification as functions: plan, run a shard, merge, report, register, certify.
+
+The command line is a thin layer over these, and so may any other program be. What comes from the
+outside world comes in through :class:`Surroundings`.
+"""
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from aprqa_ci import __version__
+from aprqa_ci.certification.bundle import (
+    EVIDENCE_NAME,
+    Bundle,
+    baseline_in,
+    write_bundle,
+)
+from aprqa_ci.certification.diagnostics import write_diagnostics
+from aprqa_ci.certification.running import RunOptions, RunOutput, run_into
+from aprqa_ci.errors import InputError, Problem
+from aprqa_ci.evidence.building import utc_text
+from aprqa_ci.evidence.journal import JOURNAL_NAME
+from aprqa_ci.evidence.merging import MANIFEST_NAME, Merged, ShardManifest, merge, read_shard
+from aprqa_ci.evidence.reading import read_evidence, write_evidence
+from aprqa_ci.evidence.record import EvidenceRecord
+from aprqa_ci.execution.host import HostDescription, describe_host
+from aprqa_ci.execution.machine import Observer, RunEnvironment
+from aprqa_ci.files import sha256_bytes, write_atomic
+from aprqa_ci.planning.expand import PlanOptions, expand
+from aprqa_ci.planning.plan import Plan, PlannedShard, plan_digest
+from aprqa_ci.playbook.load import load_playbooks
+from aprqa_ci.registry.from_certificate import update_from_certificate
+from aprqa_ci.registry.readme_table import TABLE_END, TABLE_START, update_readme
+from aprqa_ci.registry.update_file import RegistryChange, update_file
+from aprqa_ci.reports.write import write_reports
+from aprqa_ci.vocabulary import FailurePolicy
+from aprqa_ci.wire import pretty_json
+
+__all__ = [
+    "Surroundings",
+    "certify_plan",
+    "make_plan",
+    "merge_shards",
+    "register_bundle",
+    "run_shard",
+]
+
+_COMMAND_SECONDS = 10
+
+
+def _run_command(command: Sequence[str]) -> str | None:
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """The outside world; the defaults are this process's own."""
+
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    home: Path = field(default_factory=Path.home)
+    root: Path = field(default_factory=Path.cwd)
+    """What relative paths in plans start from: the repository."""
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    run_command: Callable[[Sequence[str]], str | None] = _run_command
+    workers: int = 1
+    processors: int = field(default_factory=lambda: os.cpu_count() or 1)
+
+    def run_environment(self) -> RunEnvironment:
+        """Return what execution needs of it; the processors are shared among the workers."""
+        return RunEnvironment(
+            environment=self.environment,
+            home=self.home,
+            root=self.root,
+            now=self.now,
+            workers=self.workers,
+            threads=max(1, min(8, self.processors // max(1, self.workers))),
+        )
+
+    def host(self) -> HostDescription:
+        """Describe this machine."""
+        return describe_host(run=self.run_command)
+
+
+def make_plan(
+    playbooks: Sequence[Path | str],
+    *,
+    options: PlanOptions,
+    surroundings: Surroundings,
+    certifications: Path | None = None,
+) -> Plan:
+    """Load playbooks and expand them into a plan.
+
+    Args:
+        playbooks: files, directories or globs.
+        options: tier, selection, engine, number of shards.
+        surroundings: the outside world.
+        certifications: where earlier certificates lie, to compare with.
+
+    Raises:
+        InputError: with every problem of every playbook.
+    """
+    loaded = load_playbooks(playbooks)
+    baselines = {}
+    for each in loaded:
+        name = each.playbook.name
+        baseline = baseline_in(certifications / name) if certifications else None
+        if baseline is not None:
+            baselines[name] = baseline
+    return expand(
+        loaded,
+        options=options,
+        tool_version=__version__,
+        root=surroundings.root,
+        baselines=baselines,
+    )
+
+
+def certify_plan(
+    plan: Plan,
+    *,
+    out: Path,
+    resume: bool = False,
+    append: bool = False,
+    surroundings: Surroundings,
+    observer: Observer,
+) -> list[Bundle]:
+    """Run every playbook of a plan on this machine and write its bundle and reports.
+
+    Args:
+        plan: the plan.
+        out: the directory of bundles, ``certifications``.
+        resume: go on with an interrupted run.
+        append: keep the records of earlier runs; the newest run is the one that is scored.
+        surroundings: the outside world.
+        observer: watches.
+
+    Raises:
+        InputError: the evidence to append to, or the journal to resume, is unreadable.
+        AprqaError: the run was interrupted; journals hold what was recorded.
+    """
+    host = surroundings.host()
+    bundles = []
+    for entry in plan.playbooks:
+        directory = out / entry.name
+        own = plan.for_playbook(entry.name)
+        earlier = _earlier_records(directory) if append else ()
+        output = run_into(
+            directory,
+            own,
+            [cell.id for cell in own.cells],
+            options=RunOptions(resume=resume),
+            environment=surroundings.run_environment(),
+            host=host,
+            observer=observer,
+        )
+        bundle = write_bundle(
+            directory,
+            own,
+            (*earlier, *output.records),
+            model_digests=output.digests.get(entry.name, {}),
+        )
+        write_reports(bundle.directory, bundle.report)
+        if entry.failure_policy is FailurePolicy.FAIL_FAST:
+            write_diagnostics(directory, own, output.records)
+        (directory / JOURNAL_NAME).unlink()
+        bundles.append(bundle)
+    return bundles
+
+
+def run_shard(
+    plan: Plan,
+    shard_id: str,
+    *,
+    out: Path,
+    attempt: int = 1,
+    run_id: str | None = None,
+    resume: bool = False,
+    surroundings: Surroundings,
+    observer: Observer,
+) -> RunOutput:
+    """Run one shard of a plan; its evidence and manifest are left in ``out``.
+
+    Args:
+        plan: the plan.
+        shard_id: one of its shards.
+        out: the shard's own directory.
+        attempt: counts repetitions of the shard.
+        run_id: common to all shards of the run; the plan's digest if absent.
+        resume: go on with an interrupted run.
+        surroundings: the outside world.
+        observer: watches.
+
+    Raises:
+        InputError: the plan has no such shard.
+        AprqaError: the run was interrupted; the journal holds what was recorded.
+    """
+    shard = _shard(plan, shard_id)
+    output = run_into(
+        out,
+        plan,
+        shard.cells,
+        options=RunOptions(
+            resume=resume, attempt=attempt, run_id=run_id or f"plan-{plan_digest(plan)[:16]}"
+        ),
+        environment=surroundings.run_environment(),
+        host=surroundings.host(),
+        observer=observer,
+    )
+    data = write_evidence(out / EVIDENCE_NAME, output.records)
+    manifest = ShardManifest(
+        plan_digest=plan_digest(plan),
+        shard=shard_id,
+        attempt=attempt,
+        started=output.started,
+        finished=utc_text(surroundings.now()),
+        host=output.host,
+        exit=0,
+        files={EVIDENCE_NAME: sha256_bytes(data)},
+        model_digests=output.digests,
+    )
+    write_atomic(out / MANIFEST_NAME, pretty_json(manifest))
+    (out / JOURNAL_NAME).unlink()
+    return output
+
+
+def merge_shards(
+    directories: Sequence[Path], plan: Plan, *, out: Path
+) -> tuple[Merged, list[Bundle]]:
+    """Merge shard directories and write a bundle for each playbook of the plan.
+
+    Raises:
+        InputError: a shard is damaged, of another plan, or unknown.
+    """
+    merged = merge([read_shard(directory) for directory in directories], plan)
+    bundles = []
+    for entry in plan.playbooks:
+        bundle = write_bundle(
+            out / entry.name,
+            plan.for_playbook(entry.name),
+            merged.records[entry.name],
+            model_digests=merged.model_digests.get(entry.name, {}),
+        )
+        write_reports(bundle.directory, bundle.report)
+        bundles.append(bundle)
+    return merged, bundles
+
+
+def register_bundle(
+    bundle: Bundle, *, registry: Path, readme: Path | None
+) -> RegistryChange | None:
+    """Update the model's row in the registry and the table in the README.
+
+    Returns nothing when the certificate says nothing about the model: an inconclusive run changes
+    nothing. A README without the markers is left alone.
+
+    Raises:
+        InputError: the registry cannot be read, is locked, or cannot be written.
+    """
+    update = update_from_certificate(bundle.certificate)
+    if update is None:
+        return None
+    change = update_file(registry, update, create=True)
+    if readme is not None and readme.exists() and _has_markers(readme):
+        update_readme(readme, change.registry)
+    return change
+
+
+def _has_markers(readme: Path) -> bool:
+    text = readme.read_text(encoding="utf-8", errors="replace")
+    return TABLE_START in text or TABLE_END in text
+
+
+def _earlier_records(directory: Path) -> tuple[EvidenceRecord, ...]:
+    path = directory / EVIDENCE_NAME
+    return read_evidence(path) if path.exists() else ()
+
+
+def _shard(plan: Plan, shard_id: str) -> PlannedShard:
+    for shard in plan.shards:
+        if shard.id == shard_id:
+            return shard
+    what = f"the plan has no shard {shard_id!r}; it has {', '.join(s.id for s in plan.shards)}"
+    raise InputError(Problem(what=what))
