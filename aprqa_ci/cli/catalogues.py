@@ -1,0 +1,91 @@
+"""``aprqa engines``, ``aprqa gates`` and ``aprqa tiers``."""
+
+import sys
+
+import click
+from rich.table import Table
+from rich.text import Text
+
+from aprqa_ci.cli.output import console
+from aprqa_ci.errors import InputError, Problem
+from aprqa_ci.execution.engines.registry import engines as known_engines
+from aprqa_ci.gates import gate_catalogue
+from aprqa_ci.planning.tiers import load_tiers
+from aprqa_ci.wire import near_name, pretty_json
+
+__all__ = ["engines", "gates", "tiers"]
+
+_json_option = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+
+
+@click.command()
+@_json_option
+def engines(*, as_json: bool) -> None:
+    """Which engines are here, what they can run, and how to get the others."""
+    infos = [engine.info() for engine in known_engines().values()]
+    if as_json:
+        sys.stdout.write(pretty_json(infos).decode())
+        return
+    out = console()
+    table = Table(box=None, pad_edge=False)
+    for column in ("engine", "version", "here", "formats", "backends"):
+        table.add_column(column)
+    for info in infos:
+        table.add_row(
+            info.name,
+            info.version or "-",
+            "yes" if info.available else "no",
+            ", ".join(info.formats),
+            ", ".join(info.backends),
+        )
+    out.print(table)
+    for info in infos:
+        if not info.available:
+            out.print(Text(f"{info.name}: {info.reason}; {info.how_to_get}"))
+
+
+@click.command()
+@click.argument("gate_ids", nargs=-1, metavar="[GATE]...")
+@_json_option
+def gates(*, gate_ids: tuple[str, ...], as_json: bool) -> None:
+    """What each gate means, and what to do when it fails."""
+    catalogue = gate_catalogue()
+    unknown = [name for name in gate_ids if name not in catalogue]
+    if unknown:
+        raise InputError(
+            Problem(what=f"there is no gate {name!r}", hint=near_name(name, list(catalogue)))
+            for name in unknown
+        )
+    chosen = [gate for gate in catalogue.values() if not gate_ids or gate.id in gate_ids]
+    if as_json:
+        sys.stdout.write(pretty_json(chosen).decode())
+        return
+    out = console()
+    for gate in chosen:
+        out.print(Text(f"{gate.id}  {gate.counts_for}  {gate.severity}", style="bold"))
+        out.print(Text(f"  holds when: {gate.meaning}"), soft_wrap=True)
+        out.print(Text(f"  if not:     {gate.remedy}"), soft_wrap=True)
+
+
+@click.command()
+@_json_option
+def tiers(*, as_json: bool) -> None:
+    """What each tier tests, and what it can end in."""
+    known = list(load_tiers().values())
+    if as_json:
+        sys.stdout.write(pretty_json(known).decode())
+        return
+    out = console()
+    for tier in known:
+        best = "CERTIFIED" if tier.certifying else "PROVISIONAL at most"
+        out.print(Text(f"{tier.name}  {best}", style="bold"))
+        backends = ", ".join(tier.backends) if tier.backends else "all declared backends"
+        formats = "all declared formats" if tier.formats is None else f"{tier.formats} format(s)"
+        out.print(Text(f"  {tier.meaning}"))
+        out.print(
+            Text(
+                f"  at least {tier.minimum_scenarios} scenarios; {backends}; {formats}; "
+                f"suites {', '.join(tier.suites)}; {len(tier.checks)} checks per cell at most"
+            ),
+            soft_wrap=True,
+        )

@@ -1,0 +1,92 @@
+"""The command line: which commands there are, and what each way of ending means."""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from aprqa_ci import __version__
+from aprqa_ci.cli.signals import signals_as_errors
+from aprqa_ci.errors import AprqaError, InputError
+
+__all__ = ["cli", "run"]
+
+_COMMANDS = {
+    "certify": ("certify", "Plan, run, score, report and register playbooks in one go."),
+    "plan": ("plan", "Expand playbooks into scenarios and pack them into shards."),
+    "run": ("run", "Run one shard of a plan, or chosen cells of a playbook."),
+    "merge": ("merge", "Merge the evidence of shards and prove that it is complete."),
+    "score": ("score", "Score evidence: gateways, categories, MQS, grade, status."),
+    "report": ("report", "Write the reports of a bundle: Markdown, JSON, JUnit XML."),
+    "register": ("register", "Update models.csv and the README table from a bundle."),
+    "validate": ("validate", "Check playbooks, plans, evidence, certificates and models.csv."),
+    "engines": ("catalogues", "Which engines are here, and how to get the others."),
+    "gates": ("catalogues", "What each gate means."),
+    "tiers": ("catalogues", "What each tier tests, and what it can end in."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Imports a command's module when the command is asked for: ``--help`` stays quick."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"aprqa_ci.cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, about) for name, (_, about) in _COMMANDS.items()])
+
+
+@click.command(
+    cls=_LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Exit codes: 0 done and the verdict is good; 1 the model fell short; 2 bad input or "
+    "usage; 3 inconclusive, no verdict; 130/143 interrupted.",
+)
+@click.version_option(__version__, prog_name="aprqa")
+def cli() -> None:
+    """Certify language models, with proof.
+
+    A certificate must be earned: what was not tested never passes, what is missing is named, and
+    what is claimed can be checked again from the evidence.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code; no exception but a bug leaves it."""
+    try:
+        with signals_as_errors():
+            cli.main(args=list(arguments), prog_name="aprqa", standalone_mode=False)
+    except InputError as error:
+        for problem in error.problems:
+            _say(str(problem))
+        return error.exit_code
+    except AprqaError as error:
+        if str(error):
+            _say(str(error))
+        return error.exit_code
+    except click.ClickException as error:
+        error.show(file=sys.stderr)
+        return InputError.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except BrokenPipeError:
+        # The reader of our output has gone; that is its right.
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+def _say(text: str) -> None:
+    click.echo(f"{click.style('error:', fg='red', bold=True)} {text}", err=True)

@@ -1,0 +1,61 @@
+"""Options that several commands share."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from aprqa_ci.vocabulary import Backend
+
+__all__ = ["existing_directory", "plan_options", "playbooks_argument", "workers_option"]
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+existing_directory = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+def playbooks_argument(function: FunctionT) -> FunctionT:
+    """Add ``PLAYBOOK…``: files, directories or globs."""
+    return click.argument("playbooks", nargs=-1, required=True, metavar="PLAYBOOK...")(function)
+
+
+def plan_options(function: FunctionT) -> FunctionT:
+    """Add what narrows or shapes a plan."""
+    for option in reversed(
+        (
+            click.option(
+                "--tier", metavar="NAME", help="quick, smoke, mvp or full (`aprqa tiers`)."
+            ),
+            click.option(
+                "--only",
+                multiple=True,
+                metavar="GLOB",
+                help="Only the cells whose id matches, for example '*:chat-*'; may be repeated. "
+                "A narrowed run cannot certify.",
+            ),
+            click.option(
+                "--backend",
+                "backends",
+                multiple=True,
+                type=click.Choice([str(backend) for backend in Backend]),
+                help="Only this backend; may be repeated. A narrowed run cannot certify.",
+            ),
+            click.option(
+                "--engine", metavar="NAME", help="The engine for every cell (`aprqa engines`)."
+            ),
+        )
+    ):
+        function = option(function)
+    return function
+
+
+def workers_option(function: FunctionT) -> FunctionT:
+    """Add how many cells run side by side."""
+    return click.option(
+        "--workers",
+        type=click.IntRange(1, 64),
+        default=1,
+        show_default=True,
+        help="Cells that run side by side; speed is always measured alone.",
+    )(function)

@@ -1,0 +1,127 @@
+"""What people see: the console, the verdict and the tables."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from aprqa_ci.certification.bundle import Bundle
+from aprqa_ci.errors import InconclusiveError, ModelFellShortError
+from aprqa_ci.plain_text import one_line, shorten
+from aprqa_ci.scoring.score import Score
+from aprqa_ci.vocabulary import GatewayState, Outcome, Status
+
+__all__ = ["console", "raise_for", "raise_for_scores", "show_failures", "show_paths", "show_score"]
+
+_STATUS_STYLES = {
+    Status.CERTIFIED: "bold green",
+    Status.PROVISIONAL: "bold yellow",
+    Status.BLOCKED: "bold red",
+    Status.INCONCLUSIVE: "bold magenta",
+}
+_STATE_STYLES = {
+    GatewayState.PASSED: "green",
+    GatewayState.FAILED: "red",
+    GatewayState.NOT_EVALUATED: "magenta",
+}
+_WIDTH = 110
+_MOST_FAILURES = 10
+_MOST_TEXT = 160
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return the console; not on a terminal, it is wide and plain, for logs and pipes."""
+    made = Console(stderr=stderr, highlight=False, emoji=False)
+    if not made.is_terminal:
+        made = Console(stderr=stderr, highlight=False, emoji=False, width=_WIDTH, no_color=True)
+    return made
+
+
+def show_score(out: Console, score: Score) -> None:
+    """Show gateways, categories, MQS, grade and status."""
+    name = score.playbook or score.model_id
+    table = Table(title=f"{name}: gateways", title_justify="left", box=None, pad_edge=False)
+    table.add_column("gateway")
+    table.add_column("state")
+    table.add_column("why")
+    for gateway, result in score.gateways.items():
+        why = "; ".join(result.reasons)
+        table.add_row(
+            str(gateway),
+            Text(result.state.replace("_", " "), style=_STATE_STYLES[result.state]),
+            Text(_short(why)),
+        )
+    out.print(table)
+    out.print()
+    table = Table(title="categories", title_justify="left", box=None, pad_edge=False)
+    table.add_column("category")
+    for column in ("corroborated", "planned", "points", "of"):
+        table.add_column(column, justify="right")
+    for category, entry in score.categories.items():
+        table.add_row(
+            str(category),
+            str(entry.tally.corroborated),
+            str(entry.tally.planned),
+            f"{float(entry.points):.1f}",
+            f"{float(entry.maximum):.1f}",
+        )
+    out.print(table)
+    out.print()
+    rate = score.pass_rate
+    verdict = Text.assemble(
+        ("MQS ", "bold"),
+        f"{score.mqs} of 1000   ",
+        ("grade ", "bold"),
+        f"{score.grade}   ",
+        ("status ", "bold"),
+        (str(score.status), _STATUS_STYLES[score.status]),
+        f"   pass rate {rate.rate:.1%} (95 % interval {rate.low:.1%} to {rate.high:.1%})",
+    )
+    out.print(verdict)
+    for obstacle in score.obstacles:
+        out.print(Text(f"  - {_short(obstacle)}"))
+
+
+def show_failures(out: Console, score: Score) -> None:
+    """Show the first failures and skips, with their reasons."""
+    against = [
+        entry
+        for entry in score.scenarios
+        if entry.outcome is None or entry.outcome is not Outcome.CORROBORATED
+    ]
+    for entry in against[:_MOST_FAILURES]:
+        word = str(entry.outcome or "missing")
+        out.print(Text(f"  {word:<12} {entry.scenario}: {_short(entry.reason)}"))
+    if len(against) > _MOST_FAILURES:
+        out.print(f"  … and {len(against) - _MOST_FAILURES} more; see the report")
+
+
+def show_paths(out: Console, paths: Sequence[Path]) -> None:
+    """Show which files were written."""
+    for path in paths:
+        out.print(Text(f"  wrote {path}"))
+
+
+def raise_for(bundles: Sequence[Bundle]) -> None:
+    """End with the exit code of the verdicts.
+
+    Raises:
+        ModelFellShortError: a model fell short.
+        InconclusiveError: none did, and a run came to no verdict.
+    """
+    raise_for_scores([bundle.score for bundle in bundles])
+
+
+def raise_for_scores(scores: Sequence[Score]) -> None:
+    """Like ``raise_for``, for scores."""
+    verdicts = {score.verdict for score in scores}
+    if "fell_short" in verdicts:
+        raise ModelFellShortError
+    if "inconclusive" in verdicts:
+        raise InconclusiveError
+
+
+def _short(text: str) -> str:
+    return shorten(one_line(text), _MOST_TEXT)
