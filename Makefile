@@ -1,0 +1,63 @@
+# make certify                                  certify the bundled model
+# make certify MODEL=smollm2-135m TIER=quick    certify SmolLM2-135M-Instruct, fetched once
+# make test                                     everything that CI runs
+
+PYTHON ?= python3
+VENV ?= .venv
+MODEL ?= aprqa-tiny
+TIER ?= mvp
+WORKERS ?= 1
+
+BIN := $(VENV)/bin
+# A model's playbook for the tier if it has one, else its playbook for any tier.
+PLAYBOOK = $(firstword $(wildcard playbooks/models/$(MODEL)-$(TIER).playbook.yaml playbooks/models/$(MODEL)-*.playbook.yaml))
+
+.DEFAULT_GOAL := help
+.PHONY: help certify test lint lock schemas clean fetch-smollm2-135m
+
+help:
+	@sed -n 's/^# //p' $(MAKEFILE_LIST) | head -3
+
+$(VENV)/.installed: pyproject.toml requirements/run.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=python3.12")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed requirements/test.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/test.txt
+	@touch $@
+
+# Models that are not in this repository are fetched before they are certified.
+fetch-smollm2-135m: $(VENV)/.installed
+	$(BIN)/python scripts/fetch_smollm2.py
+
+certify: $(VENV)/.installed $(if $(filter smollm2-135m,$(MODEL)),fetch-smollm2-135m)
+	@test -n "$(PLAYBOOK)" || { echo "there is no playbooks/models/$(MODEL)-*.playbook.yaml" >&2; exit 2; }
+	$(BIN)/aprqa certify $(PLAYBOOK) --tier $(TIER) --workers $(WORKERS)
+
+test: $(VENV)/.installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python scripts/generate_schemas.py --check
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+	$(BIN)/mypy
+
+schemas: $(VENV)/.installed
+	$(BIN)/python scripts/generate_schemas.py
+
+# Needs uv (https://docs.astral.sh/uv/).
+lock:
+	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/run.txt
+	sed -i "1i # Locked: every dependency with the digests of its files. Made by make lock." requirements/run.txt
+	uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/test.txt
+	sed -i "1i # Locked: the same, and what the tests need. Made by make lock." requirements/test.txt
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,95 @@
+"""``aprqa_ci.certify``: the whole way in one call."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from aprqa_ci.certification.bundle import Bundle
+from aprqa_ci.certification.steps import (
+    Surroundings,
+    certify_plan,
+    make_plan,
+    register_bundle,
+)
+from aprqa_ci.execution.machine import Observer
+from aprqa_ci.execution.result import ScenarioResult
+from aprqa_ci.planning.expand import PlanOptions
+from aprqa_ci.planning.plan import PlannedCell
+from aprqa_ci.vocabulary import Backend
+
+__all__ = ["Silence", "certify"]
+
+
+class Silence:
+    """An observer that says nothing."""
+
+    def cell_started(self, cell: PlannedCell, pending: int) -> None:
+        """See :class:`Observer`."""
+
+    def scenario_finished(self, result: ScenarioResult) -> None:
+        """See :class:`Observer`."""
+
+    def cell_finished(self, cell: PlannedCell) -> None:
+        """See :class:`Observer`."""
+
+
+def certify(
+    playbooks: Sequence[Path | str],
+    *,
+    tier: str | None = None,
+    only: Sequence[str] = (),
+    backends: Sequence[Backend] = (),
+    engine: str | None = None,
+    out: Path | str = "certifications",
+    registry: Path | str | None = None,
+    readme: Path | str | None = None,
+    resume: bool = False,
+    append: bool = False,
+    workers: int = 1,
+    surroundings: Surroundings | None = None,
+    observer: Observer | None = None,
+) -> list[Bundle]:
+    """Plan, run, score, report and register playbooks on this machine.
+
+    Args:
+        playbooks: files, directories or globs.
+        tier: ``quick``, ``smoke``, ``mvp`` or ``full``; absent, what each playbook declares.
+        only: globs over cell ids; a narrowed run cannot certify.
+        backends: only these; a narrowed run cannot certify.
+        engine: the engine for every cell.
+        out: where bundles go, and where earlier certificates are looked for.
+        registry: the models.csv to update; absent, none is.
+        readme: the README whose table is updated; absent, none is.
+        resume: go on with an interrupted run.
+        append: keep the evidence of earlier runs.
+        workers: cells that run side by side.
+        surroundings: the outside world; absent, this process's own.
+        observer: watches; absent, nobody does.
+
+    Returns:
+        One bundle per playbook; ``bundle.score`` and ``bundle.certificate`` hold the verdict. That
+        a model fell short is no exception.
+
+    Raises:
+        InputError: a playbook, an option or a file is wrong; all problems are named.
+    """
+    world = surroundings or Surroundings(workers=workers)
+    plan = make_plan(
+        playbooks,
+        options=PlanOptions(tier=tier, only=tuple(only), backends=tuple(backends), engine=engine),
+        surroundings=world,
+        certifications=Path(out),
+    )
+    bundles = certify_plan(
+        plan,
+        out=Path(out),
+        resume=resume,
+        append=append,
+        surroundings=world,
+        observer=observer or Silence(),
+    )
+    if registry is not None:
+        for bundle in bundles:
+            register_bundle(
+                bundle, registry=Path(registry), readme=Path(readme) if readme else None
+            )
+    return bundles
