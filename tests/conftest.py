@@ -3,8 +3,13 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.tiny_llama import write_tiny_llama
+
+# A busy machine is no failure of what is tested.
+settings.register_profile("aprqa", deadline=None)
+settings.load_profile("aprqa")
 
 
 @pytest.fixture(scope="session")

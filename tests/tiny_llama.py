@@ -102,7 +102,7 @@ def write_tiny_llama(
     if shards == 1:
         (directory / "model.safetensors").write_bytes(safetensors_bytes(stored))
         return directory
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for shard in range(shards):
         file = f"model-{shard + 1:05d}-of-{shards:05d}.safetensors"
         part = dict(list(stored.items())[shard::shards])

@@ -1,6 +1,6 @@
 """Reading settings out of untrusted mappings, with every problem said in one go."""
 
-import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,9 @@ class Settings:
     def number(self, key: str, *, default: float | None = None) -> float:
         """Read a positive, finite number."""
         value = self._get(key, default)
-        if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        # JSON has whole numbers that no float can hold; they compare all the same.
+        if number and 0 < value <= sys.float_info.max:
             return float(value)
         return self._wrong(key, value, "a positive number")
 

@@ -76,7 +76,8 @@ def test_every_float_loads_as_float32(
 ) -> None:
     weights = open_safetensors([write(safetensors_bytes({"x": (dtype, (1,), raw)}))])
     loaded = weights.load("x")
-    assert (loaded.dtype, loaded.tolist()) == (np.float32, [value])
+    assert loaded.dtype == np.float32
+    assert loaded.tolist() == [value]
 
 
 def test_a_float64_beyond_float32_is_infinite_without_a_warning(
