@@ -1,0 +1,66 @@
+from typing import Any
+
+import msgspec
+import pytest
+
+from aprqa_ci.playbook.declared import DECLARED_NOT_RUN, declared_not_run
+from aprqa_ci.playbook.model import Playbook
+
+
+@pytest.mark.parametrize(
+    ("data", "paths"),
+    [
+        ({}, ()),
+        ({"trace_payload": {"enabled": True}}, ("trace_payload",)),
+        ({"trace_payload": {}}, ("trace_payload",)),
+        ({"trace_payload": {"enabled": False}}, ()),
+        ({"trace_payload": None, "mvp_matrix": []}, ()),
+        ({"contract_tests": {"invariants": ["I-2"]}}, ("contract_tests",)),
+        ({"property_tests": {"tests": [{"name": "x"}]}}, ("property_tests",)),
+        (
+            {"differential_tests": {"tensor_diff": {}, "fingerprint": {"enabled": False}}},
+            ("differential_tests.tensor_diff",),
+        ),
+        ({"profile_ci": {"warmup": 1}}, ()),
+        (
+            {"profile_ci": {"gates": ["x"], "formats": ["apr"]}},
+            ("profile_ci.formats", "profile_ci.gates"),
+        ),
+        ({"profile_ci": {"enabled": False, "gates": ["x"]}}, ()),
+        (
+            {"gates": {"g1_model_loads": True, "g2_basic_inference": False}},
+            ("gates.g2_basic_inference",),
+        ),
+        ({"kernel_profile": {"family": "x"}, "metadata": {"a": 1}, "oracles": [{}]}, ()),
+    ],
+)
+def test_what_is_asked_for_and_not_executed(data: dict[str, Any], paths: tuple[str, ...]) -> None:
+    assert declared_not_run(data) == paths
+
+
+def test_the_list_names_fields_that_exist() -> None:
+    assert list(DECLARED_NOT_RUN) == sorted(DECLARED_NOT_RUN)
+    schema = msgspec.json.schema(Playbook)
+    for path in DECLARED_NOT_RUN:
+        definition = schema["$defs"]["Playbook"]
+        for key in path.split("."):
+            part = definition["properties"][key]
+            for branch in (part, *part.get("anyOf", ())):
+                if "$ref" in branch:
+                    definition = schema["$defs"][branch["$ref"].rpartition("/")[2]]
+
+
+def test_every_section_is_executed_listed_or_for_readers() -> None:
+    executed = {
+        "name",
+        "version",
+        "model",
+        "test_matrix",
+        "oracles",
+        "failure_policy",
+        "profile_ci",
+    }
+    for_readers = {"description", "kernel_profile", "metadata"}
+    listed = {path.partition(".")[0] for path in DECLARED_NOT_RUN}
+    assert set(Playbook.__struct_fields__) == executed | for_readers | listed
+    assert not listed & (for_readers | executed - {"profile_ci"})
