@@ -44,7 +44,10 @@ class Judgement:
 class Oracle(Protocol):
     """Judges answers. Pure: the same question and answer give the same finding."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """Its name in the registry."""
+        ...
 
     def judge(self, question: Question, answer: str) -> Judgement:
         """Judge one answer."""
