@@ -108,6 +108,9 @@ def value_of(prompt: str) -> Fraction | None:
         ("What is 5 + 3 * x?", None),
         ("What is 01-02?", None),
         ("see #3+4", None),
+        ("Let y be x + 1. What is 2+2?", None),
+        ("With a*b in mind, what is 3+4?", None),
+        ("Q: 0 - 1\nA:", -1),
     ],
 )
 def test_finds_the_question_or_says_there_is_none(prompt: str, expected: Fraction | None) -> None:
