@@ -42,9 +42,12 @@ class Settings:
     def number(self, key: str, *, default: float | None = None) -> float:
         """Read a positive, finite number."""
         value = self._get(key, default)
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        # JSON has whole numbers that no float can hold; they compare all the same.
-        if number and 0 < value <= sys.float_info.max:
+        if (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            # JSON has whole numbers that no float can hold.
+            and 0 < value <= sys.float_info.max
+        ):
             return float(value)
         return self._wrong(key, value, "a positive number")
 

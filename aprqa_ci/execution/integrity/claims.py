@@ -4,7 +4,7 @@ This reading knows the spellings of the field and no architecture, so that it ca
 with tensors where no engine of ours could run the model.
 """
 
-import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -209,7 +209,8 @@ def _text_part(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if 0 < value < math.inf else None
+    # A whole number may be too large for a float, and compares all the same.
+    return float(value) if 0 < value <= sys.float_info.max else None
 
 
 def ids_of(value: object) -> frozenset[int]:

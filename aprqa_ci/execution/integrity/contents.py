@@ -3,7 +3,7 @@
 from aprqa_ci.execution.formats.json_files import read_json_object
 from aprqa_ci.execution.formats.llama import expected_tensors, hf_name, optional_tensors
 from aprqa_ci.execution.formats.weights import FormatError, TensorInfo, UnsupportedFormatError
-from aprqa_ci.execution.integrity.finding import NotJudgedError, Observation, listed
+from aprqa_ci.execution.integrity.finding import NotJudgedError, Observation, counted, listed
 from aprqa_ci.execution.integrity.finite import count_non_finite
 from aprqa_ci.execution.integrity.subject import Subject
 from aprqa_ci.execution.weight_files import INDEX_NAME
@@ -32,9 +32,11 @@ def judge_tensors(subject: Subject) -> Observation:
         else:
             present[common] = tensor
     if missing := [name for name in needed if name not in present]:
-        problems.append(f"{len(missing)} tensors are missing: {listed(missing)}")
+        problems.append(f"missing {counted(len(missing), 'tensor')}: {listed(missing)}")
     if unknown:
-        problems.append(f"{len(unknown)} tensors are not of this architecture: {listed(unknown)}")
+        problems.append(
+            f"{counted(len(unknown), 'tensor')} foreign to this architecture: {listed(unknown)}"
+        )
     every = {**optional, **needed}
     wrong = [
         f"{tensor.name} is {_shape(tensor.shape)}, not {_shape(every[name])}"
@@ -42,7 +44,7 @@ def judge_tensors(subject: Subject) -> Observation:
         if tensor.shape != every[name]
     ]
     if wrong:
-        problems.append(f"{len(wrong)} tensors have another shape: {listed(wrong)}")
+        problems.append(f"{counted(len(wrong), 'tensor')} of another shape: {listed(wrong)}")
     return Observation(
         problems=tuple(problems),
         shown=f"all {len(needed)} tensors that {config.architecture} needs are there, "
@@ -52,13 +54,11 @@ def judge_tensors(subject: Subject) -> Observation:
 
 def judge_finite(subject: Subject) -> Observation:
     """Scan every tensor for NaN and infinity."""
-    tensors = subject.weights.tensors
-    if not subject.survey.tensors:
-        raise FormatError(subject.files.weights[0], "the file holds no tensors")
+    total = subject.survey.tensors
     problems: list[str] = []
     unread: list[str] = []
     try:
-        for tensor in tensors.values():
+        for tensor in subject.weights.tensors.values():
             try:
                 if count := count_non_finite(tensor):
                     problems.append(f"{tensor.name} ({tensor.dtype}) has {count}")
@@ -68,14 +68,14 @@ def judge_finite(subject: Subject) -> Observation:
         msg = f"the weights cannot be read: {error.strerror or error}"
         raise NotJudgedError(msg) from error
     if problems:
-        summary = (
-            f"{len(problems)} of {len(tensors)} tensors hold NaN or infinity: {listed(problems)}"
+        held = f"{counted(len(problems), 'tensor')} of {total} with NaN or infinity"
+        return Observation(
+            problems=(f"{held}: {listed(problems)}",), shown="", details="\n".join(problems)
         )
-        return Observation(problems=(summary,), shown="", details="\n".join(problems))
     if unread:
-        msg = f"{len(unread)} tensors are of a type that is not read here: {listed(unread)}"
+        msg = f"{counted(len(unread), 'tensor')} of a type that is not read here: {listed(unread)}"
         raise NotJudgedError(msg)
-    return Observation(shown=f"no NaN and no infinity in {len(tensors)} tensors")
+    return Observation(shown=f"no NaN and no infinity in {total} tensors")
 
 
 def _index_problems(subject: Subject) -> list[str]:

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from aprqa_ci.execution.formats.weights import FormatError
-from aprqa_ci.execution.integrity.finding import NotJudgedError, Observation, listed
+from aprqa_ci.execution.integrity.finding import NotJudgedError, Observation, counted, listed
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.execution.weight_files import COMPANION_NAMES, INDEX_NAME
 
@@ -56,7 +56,7 @@ def digest_files(model: ModelFiles) -> tuple[Observation, dict[str, str]]:
         if actual != expected:
             problems.append(f"{name} has the digest {actual}, and the cache names it {expected}")
     known = f"equal to the cache's digest: {listed(compared)}" if compared else "none to compare"
-    shown = f"{len(digests)} files read whole; {known}"
+    shown = f"{counted(len(digests), 'file')} read whole; {known}"
     details = "\n".join(f"{digest}  {name}" for name, digest in digests.items())
     return Observation(problems=tuple(problems), shown=shown, details=details), digests
 

@@ -12,6 +12,7 @@ __all__ = [
     "Judge",
     "NotJudgedError",
     "Observation",
+    "counted",
     "find",
     "listed",
 ]
@@ -87,6 +88,11 @@ def listed(names: Iterable[object]) -> str:
     shown = ", ".join(every[:_MAX_LISTED])
     more = len(every) - _MAX_LISTED
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+def counted(number: int, what: str) -> str:
+    """Return ``1 file``, ``2 files``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _finding(gate_id: str, state: FindingState, reason: str, details: str = "") -> GateFinding:

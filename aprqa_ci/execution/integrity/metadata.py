@@ -8,7 +8,7 @@ from typing import Any
 from aprqa_ci.execution.formats.json_files import read_json_object
 from aprqa_ci.execution.formats.weights import FormatError
 from aprqa_ci.execution.integrity.claims import DIMENSIONS, Claims, ids_of
-from aprqa_ci.execution.integrity.finding import NotJudgedError, Observation, listed
+from aprqa_ci.execution.integrity.finding import NotJudgedError, Observation, counted, listed
 from aprqa_ci.execution.integrity.subject import Subject
 from aprqa_ci.execution.integrity.token_list import TokenList
 from aprqa_ci.vocabulary import ModelFormat
@@ -166,7 +166,7 @@ def _token_problems(ours: TokenList, theirs: TokenList) -> list[str]:
         if not _same(ours.tokens.get(index), text)
     ]
     if other:
-        problems.append(f"{len(other)} tokens differ: {listed(other)}")
+        problems.append(f"{counted(len(other), 'token')} of another text: {listed(other)}")
     extra = [
         text
         for index, text in ours.tokens.items()
@@ -175,7 +175,7 @@ def _token_problems(ours: TokenList, theirs: TokenList) -> list[str]:
         and not _FILLED_UP.fullmatch(text)
     ]
     if extra:
-        problems.append(f"{len(extra)} tokens are not in the ground truth: {listed(extra)}")
+        problems.append(f"{counted(len(extra), 'token')} not in the ground truth: {listed(extra)}")
     if ours.merges is not None and theirs.merges is not None and ours.merges != theirs.merges:
         problems.append(_merge_problem(ours.merges, theirs.merges))
     return problems

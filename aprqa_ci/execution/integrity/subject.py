@@ -9,7 +9,12 @@ from aprqa_ci.execution.formats.gguf import open_gguf
 from aprqa_ci.execution.formats.json_files import read_json_object
 from aprqa_ci.execution.formats.llama import LlamaConfig
 from aprqa_ci.execution.formats.safetensors import open_safetensors
-from aprqa_ci.execution.formats.weights import FormatError, TensorInfo, WeightFile
+from aprqa_ci.execution.formats.weights import (
+    FormatError,
+    TensorInfo,
+    UnsupportedFormatError,
+    WeightFile,
+)
 from aprqa_ci.execution.integrity.claims import Claims, claims_of_config, claims_of_metadata
 from aprqa_ci.execution.integrity.finding import NotJudgedError
 from aprqa_ci.execution.integrity.survey import Survey, survey
@@ -22,6 +27,9 @@ from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.vocabulary import ModelFormat
 
 __all__ = ["Subject", "Weights"]
+
+_FAMILY = frozenset({"llama", "mistral", "qwen2"})
+"""The model types that must name their architecture."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +101,9 @@ class Subject:
         """The configuration as the Llama family reads it, with every name and shape known."""
         if self.is_gguf:
             return LlamaConfig.from_gguf_metadata(self.weights.metadata, self.weights.tensors)
+        if "architectures" not in self.config and self.config.get("model_type") not in _FAMILY:
+            what = "names no architecture, and its model_type is not known here"
+            raise UnsupportedFormatError(self.files.directory / "config.json", what)
         return LlamaConfig.from_config_json(self.config)
 
     @cached_property

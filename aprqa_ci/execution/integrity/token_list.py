@@ -10,7 +10,8 @@ from aprqa_ci.execution.formats.weights import FormatError, UnsupportedFormatErr
 
 __all__ = ["TokenList", "token_list_of_directory", "token_list_of_metadata"]
 
-_MAX_ID = 1 << 24
+_MAX_ID = 1 << 22
+"""Far above any vocabulary; keeps what a hostile file can make us hold small."""
 _METADATA = "the GGUF metadata"
 _UNUSED = 5
 """The token type by which GGUF files mark rows that only fill the embedding up."""
@@ -76,6 +77,8 @@ def token_list_of_metadata(metadata: Mapping[str, Any]) -> TokenList:
     tokens = metadata.get(source)
     if not isinstance(tokens, list) or not tokens:
         raise FormatError(_METADATA, f"{source} is missing")
+    if len(tokens) > _MAX_ID:
+        raise FormatError(_METADATA, f"{source} has {len(tokens)} entries, more than {_MAX_ID}")
     if not all(isinstance(token, str) for token in tokens):
         raise FormatError(_METADATA, f"{source} is not a list of texts")
     types = metadata.get("tokenizer.ggml.token_type")
