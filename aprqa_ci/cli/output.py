@@ -60,6 +60,9 @@ def show_score(out: Console, score: Score) -> None:
     for column in ("corroborated", "planned", "points", "of"):
         table.add_column(column, justify="right")
     for category, entry in score.categories.items():
+        if not entry.tally.planned:
+            table.add_row(str(category), "-", "-", "-", "-")
+            continue
         table.add_row(
             str(category),
             str(entry.tally.corroborated),

@@ -29,6 +29,7 @@ from aprqa_ci.vocabulary import Backend, Modality, ModelFormat
 
 __all__ = ["PlanOptions", "expand"]
 
+METADATA_GATE = "G0-METADATA-001"
 _SERVE_CHECKS = {"F-STAB-HEALTH-001", "F-STAB-CLIENTS-001", "F-STAB-MALFORMED-001"}
 _FILE_CHECKS = {"F-COMP-AGREE-001", "F-REGR-ROUNDTRIP-001"}
 
@@ -217,7 +218,7 @@ def _cells(
                 quantization=variant.quantization,
                 engine=options.engine,
                 timeout_ms=matrix.timeout_ms,
-                scenarios=_scenarios(name, variant.format, prompts, checks),
+                scenarios=_scenarios(name, _inspected(variant, truth), prompts, checks),
             )
         )
     return cells
@@ -264,17 +265,22 @@ def _check_applies(
     return True
 
 
+def _inspected(variant: _Variant, truth: _Variant | None) -> list[str]:
+    """Return the G0 gates of a variant; GGUF metadata are held against SafeTensors, or not."""
+    compared = truth is not None and truth.format is ModelFormat.SAFETENSORS
+    return [gate for gate in inspect_gate_ids(variant.format) if gate != METADATA_GATE or compared]
+
+
 def _scenarios(
     cell: str,
-    format_: ModelFormat,
+    inspected: Sequence[str],
     prompts: Sequence[tuple[str, PromptCase]],
     checks: Sequence[str],
 ) -> tuple[PlannedScenario, ...]:
     gates = gate_catalogue()
     derived = [gate.id for gate in gates.values() if gate.gateway and gate.made_by == "derived"]
     scenarios = [
-        PlannedScenario(id=f"{cell}#{gate}", gate_id=gate)
-        for gate in (*inspect_gate_ids(format_), "G1-LOAD")
+        PlannedScenario(id=f"{cell}#{gate}", gate_id=gate) for gate in (*inspected, "G1-LOAD")
     ]
     scenarios += [
         PlannedScenario(id=prompt_id(cell, number), gate_id=gate, prompt=case)

@@ -20,7 +20,7 @@ from aprqa_ci.planning.plan import (
 from aprqa_ci.planning.suites import draw_prompt, load_suites
 from aprqa_ci.planning.tiers import Tier
 from aprqa_ci.playbook.load import LoadedPlaybook
-from aprqa_ci.vocabulary import Category, Modality
+from aprqa_ci.vocabulary import Category, Modality, ModelFormat
 
 __all__ = ["planned_playbook"]
 
@@ -88,16 +88,20 @@ def planned_playbook(
 
 
 def _uncovered(tier: Tier, cells: Sequence[PlannedCell]) -> tuple[str, ...]:
-    """Name the categories that a certifying run leaves out, and why that is."""
+    """Name what a certifying run leaves out, and why that is."""
     if not tier.certifying:
         return ()
     gates = gate_catalogue()
     covered = {gates[scenario.gate_id].category for cell in cells for scenario in cell.scenarios}
-    return tuple(
+    named = [
         f"category {category} is not covered: no cell of this matrix has anything to show for it"
         for category in Category
         if category not in covered
-    )
+    ]
+    formats = {cell.format for cell in cells}
+    if ModelFormat.GGUF in formats and ModelFormat.SAFETENSORS not in formats:
+        named.append("GGUF metadata are compared with nothing: no SafeTensors are in this run")
+    return tuple(named)
 
 
 def _model(loaded: LoadedPlaybook, root: Path) -> PlannedModel:
