@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from aprqa_ci.execution.formats.weights import bfloat16_as_float32
 
-__all__ = ["DEQUANTIZED_TYPES", "GGML_TYPES", "GgmlType", "dequantize"]
+__all__ = ["DEQUANTIZED_TYPES", "GGML_TYPES", "GgmlType", "dequantize", "file_type_name"]
 
 _Bytes = npt.NDArray[np.uint8]
 _Floats = npt.NDArray[np.float32]
@@ -210,3 +210,28 @@ _BLOCKS: Mapping[str, Callable[[_Bytes], _Floats]] = {
 
 DEQUANTIZED_TYPES = frozenset({*_WHOLE, *_BLOCKS})
 """The names of the types that :func:`dequantize` reads."""
+
+_FILE_TYPES: Mapping[int, str] = {
+    0: "F32",
+    1: "F16",
+    2: "Q4_0",
+    3: "Q4_1",
+    7: "Q8_0",
+    8: "Q5_0",
+    9: "Q5_1",
+    10: "Q2_K",
+    11: "Q3_K_S",
+    12: "Q3_K_M",
+    13: "Q3_K_L",
+    14: "Q4_K_S",
+    15: "Q4_K_M",
+    16: "Q5_K_S",
+    17: "Q5_K_M",
+    18: "Q6_K",
+    32: "BF16",
+}
+
+
+def file_type_name(value: object) -> str | None:
+    """Return the name of a ``general.file_type``, as llama.cpp numbers them, if it is known."""
+    return _FILE_TYPES.get(value) if isinstance(value, int) else None

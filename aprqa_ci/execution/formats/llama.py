@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from aprqa_ci.execution.formats.ggml_types import file_type_name
 from aprqa_ci.execution.formats.rope import RopeScaling, gguf_rope_scaling, hf_rope
 from aprqa_ci.execution.formats.settings import Settings, brief
 from aprqa_ci.execution.formats.weights import FormatError, TensorInfo, UnsupportedFormatError
@@ -183,7 +184,7 @@ class LlamaConfig:
             attention_bias=architecture == "qwen2" or "blk.0.attn_q.bias" in tensors,
             output_bias="blk.0.attn_output.bias" in tensors,
             rope_scaling=gguf_rope_scaling(metadata, tensors, source, architecture),
-            dtype=_gguf_file_type(metadata.get("general.file_type")),
+            dtype=file_type_name(metadata.get("general.file_type")),
             bos_token_id=_token_id(metadata.get("tokenizer.ggml.bos_token_id")),
             eos_token_ids=_token_ids(metadata.get("tokenizer.ggml.eos_token_id")),
         )
@@ -379,29 +380,3 @@ def _refuse_gguf_settings(
             raise UnsupportedFormatError(
                 source, f"{architecture}.{key} is {brief(value)}; only {neutral} is known here"
             )
-
-
-_FILE_TYPES = {
-    0: "F32",
-    1: "F16",
-    2: "Q4_0",
-    3: "Q4_1",
-    7: "Q8_0",
-    8: "Q5_0",
-    9: "Q5_1",
-    10: "Q2_K",
-    11: "Q3_K_S",
-    12: "Q3_K_M",
-    13: "Q3_K_L",
-    14: "Q4_K_S",
-    15: "Q4_K_M",
-    16: "Q5_K_S",
-    17: "Q5_K_M",
-    18: "Q6_K",
-    32: "BF16",
-}
-
-
-def _gguf_file_type(value: object) -> str | None:
-    """Name the label ``general.file_type``, as llama.cpp numbers it."""
-    return _FILE_TYPES.get(value) if isinstance(value, int) else None

@@ -1,7 +1,12 @@
 import numpy as np
 import pytest
 
-from aprqa_ci.execution.formats.ggml_types import DEQUANTIZED_TYPES, GGML_TYPES, dequantize
+from aprqa_ci.execution.formats.ggml_types import (
+    DEQUANTIZED_TYPES,
+    GGML_TYPES,
+    dequantize,
+    file_type_name,
+)
 
 gguf = pytest.importorskip("gguf")
 
@@ -54,3 +59,13 @@ def test_more_blocks_than_are_unpacked_at_once() -> None:
 def test_a_type_that_cannot_be_unpacked_is_a_key_error() -> None:
     with pytest.raises(KeyError):
         dequantize(np.zeros(84, dtype=np.uint8), "Q2_K")
+
+
+def test_file_types_are_named_as_the_gguf_library_numbers_them() -> None:
+    prefix = "MOSTLY_"
+    for kind in gguf.LlamaFileType:
+        name = file_type_name(kind.value)
+        assert name in {None, kind.name.removeprefix(prefix), kind.name.removeprefix("ALL_")}
+    assert file_type_name(7) == "Q8_0"
+    assert file_type_name("Q8_0") is None
+    assert file_type_name(999) is None
