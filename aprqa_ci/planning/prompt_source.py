@@ -1,12 +1,13 @@
 """Which prompts each cell is asked: the playbook's own and the suites', dealt in turn."""
 
 from collections.abc import Iterator
+from functools import cache, lru_cache
 from itertools import count
 
 from aprqa_ci.planning.oracle_choice import choose_oracle
 from aprqa_ci.planning.oracle_settings import oracle_settings
 from aprqa_ci.planning.plan import PromptCase
-from aprqa_ci.planning.suites import draw_prompt, load_suites
+from aprqa_ci.planning.suites import DrawnPrompt, draw_prompt, load_suites
 from aprqa_ci.planning.tiers import Tier
 from aprqa_ci.playbook.model import Playbook
 from aprqa_ci.vocabulary import Backend, Modality
@@ -16,6 +17,8 @@ __all__ = ["PromptSource"]
 _OWN_MAX_TOKENS = 64
 _CODE_STARTS = ("def ", "class ", "fn ", "function ", "async ", "import ")
 """A prompt that starts so is text to be continued, not a question."""
+_DRAWN_AT_ONCE = 1 << 14
+"""Playbooks with the same seed share their draws; so many are remembered."""
 _QUALITY_GATES = {
     (Modality.RUN, Backend.CPU): "F-A1-001",
     (Modality.RUN, Backend.GPU): "F-A2-001",
@@ -31,8 +34,6 @@ class PromptSource:
 
     def __init__(self, playbook: Playbook, tier: Tier) -> None:
         self._seed = playbook.test_matrix.seed
-        self._suites = load_suites()
-        self._names = tier.suites
         self._tier = tier
         declared = list(oracle_settings(playbook).items())
         self._own = [
@@ -60,17 +61,26 @@ class PromptSource:
             if self._own and slot % 2 == 0:
                 prompts.append((quality, self._own[next(self._own_index) % len(self._own)]))
             else:
-                name = self._names[slot // (2 if self._own else 1) % len(self._names)]
-                prompts.append(self._draw(self._fitting(name, modality), modality, quality))
+                names = self._tier.suites
+                name = names[slot // (2 if self._own else 1) % len(names)]
+                # The tier's first suite stands in for one that has nothing for the modality.
+                fitting = name if _has(name, modality) else names[0]
+                prompts.append(self._draw(fitting, modality, quality))
         for name, extra in (("edge", self._tier.edge), ("stress", self._tier.stress)):
             prompts += [self._draw(name, modality, quality) for _ in range(extra)]
         return prompts
 
-    def _fitting(self, name: str, modality: Modality) -> str:
-        """Return the suite, or the tier's first when it has nothing for the modality."""
-        return name if self._suites[name].has(modality) else self._names[0]
-
     def _draw(self, name: str, modality: Modality, quality: str) -> tuple[str, PromptCase]:
         index = next(self._indices.setdefault(name, count()))
-        drawn = draw_prompt(self._suites[name], index, seed=self._seed, modality=modality)
+        drawn = _drawn(name, index, self._seed, modality)
         return drawn.gate or quality, drawn.case
+
+
+@cache
+def _has(name: str, modality: Modality) -> bool:
+    return load_suites()[name].has(modality)
+
+
+@lru_cache(maxsize=_DRAWN_AT_ONCE)
+def _drawn(name: str, index: int, seed: int, modality: Modality) -> DrawnPrompt:
+    return draw_prompt(load_suites()[name], index, seed=seed, modality=modality)
