@@ -244,8 +244,8 @@ def test_a_fresh_process_draws_the_same() -> None:
 
 
 GOLDEN = [
-    ("arithmetic", 0, Modality.RUN, "What is 11 + 13?", 1649335794),
-    ("arithmetic", 15, Modality.CHAT, "What is 68 plus 68?", 1651089014),
+    ("arithmetic", 0, Modality.RUN, "What is 5 + 6?", 1649335794),
+    ("arithmetic", 15, Modality.CHAT, "What is 34 plus 34?", 1651089014),
     ("facts", 2, Modality.SERVE, "How many legs does a human have?", 1603368210),
     ("conversation", 0, Modality.CHAT, "My name is Anna.", 820145909),
     ("instruction", 0, Modality.RUN, "Repeat: paper school ship rain", 32047186),
