@@ -1,0 +1,42 @@
+import pytest
+
+from aprqa_ci.planning.plan import PLAN_SCHEMA, Plan, plan_digest
+from aprqa_ci.wire import decode_wire, pretty_json
+from tests.playbooks import planned, playbook_data
+
+PLAN = planned(playbook_data("one"), playbook_data("two"), tier="quick", shards=2)
+
+
+def test_a_plan_knows_its_playbooks() -> None:
+    assert PLAN.schema == PLAN_SCHEMA
+    assert PLAN.playbook_named("two").name == "two"
+    assert [cell.id for cell in PLAN.cells_of("two")] == ["two:run-cpu-safetensors"]
+    with pytest.raises(KeyError):
+        PLAN.playbook_named("three")
+
+
+def test_the_plan_of_one_playbook_does_not_depend_on_the_packing() -> None:
+    packed = planned(playbook_data("one"), playbook_data("two"), tier="quick", shards=1)
+    assert plan_digest(packed) != plan_digest(PLAN)
+    for name in ("one", "two"):
+        own = PLAN.for_playbook(name)
+        assert own.shards == ()
+        assert [playbook.name for playbook in own.playbooks] == [name]
+        assert plan_digest(own) == plan_digest(packed.for_playbook(name))
+    assert plan_digest(PLAN.for_playbook("one")) != plan_digest(PLAN.for_playbook("two"))
+
+
+def test_any_change_of_what_is_tested_changes_the_digest() -> None:
+    digests = {
+        plan_digest(planned(data, tier=tier).for_playbook("tiny"))
+        for data in (playbook_data(), playbook_data(test_matrix={"seed": 1}))
+        for tier in ("quick", "smoke")
+    }
+    assert len(digests) == 4
+
+
+def test_a_plan_is_the_same_after_it_was_on_disk() -> None:
+    oracles = [{"type": "code_syntax", "config": {"languages": ["python"]}}]
+    data = playbook_data(oracles=oracles, test_matrix={"prompts": ["def add(a, b):"]})
+    plan = planned(data, tier="mvp")
+    assert decode_wire(pretty_json(plan), Plan, source="plan.json") == plan
