@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from aprqa_ci import __version__
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.reading import parse_evidence, write_evidence
@@ -128,7 +130,36 @@ def read_bundle(directory: Path) -> Bundle:
         directory=directory, plan=plan, records=records, score=score, certificate=certificate
     )
     _ = bundle.report  # raises when certificate and score contradict one another
+    _require_same(
+        certificate,
+        build_certificate(
+            score,
+            plan,
+            certificate.playbook.name,
+            records,
+            evidence_digest=digest,
+            model_digests=certificate.model.files,
+            tool_version=certificate.tool_version,
+        ),
+        directory / CERTIFICATE_NAME,
+    )
     return bundle
+
+
+def _require_same(claimed: Certificate, computed: Certificate, path: Path) -> None:
+    """Refuse a certificate that says anything but what was computed again."""
+    fields = (field.name for field in msgspec.structs.fields(Certificate))
+    problems = [
+        Problem(
+            what=f"`{name}` is not what plan and evidence give",
+            path=path,
+            hint="score the evidence again, or find out what was changed",
+        )
+        for name in fields
+        if getattr(claimed, name) != getattr(computed, name)
+    ]
+    if problems:
+        raise InputError(problems)
 
 
 def read_plan(path: Path) -> Plan:

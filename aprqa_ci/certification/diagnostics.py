@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from aprqa_ci.evidence.record import EvidenceHost, EvidenceRecord, MetadataKey
 from aprqa_ci.files import write_atomic
@@ -16,7 +17,7 @@ DIAGNOSTICS_NAME = "fail-fast-report.json"
 class Diagnostics(WireModel, frozen=True, kw_only=True):
     """What was asked, what came, and how to repeat it."""
 
-    schema: str = "aprqa-fail-fast/1"
+    schema: Literal["aprqa-fail-fast/1"] = "aprqa-fail-fast/1"
     playbook: str
     record: EvidenceRecord
     """The first failure, with the stderr of its process."""

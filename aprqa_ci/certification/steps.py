@@ -26,6 +26,7 @@ from aprqa_ci.evidence.journal import JOURNAL_NAME
 from aprqa_ci.evidence.merging import MANIFEST_NAME, Merged, ShardManifest, merge, read_shard
 from aprqa_ci.evidence.reading import read_evidence, write_evidence
 from aprqa_ci.evidence.record import EvidenceRecord
+from aprqa_ci.execution.engines.registry import engines
 from aprqa_ci.execution.host import HostDescription, describe_host
 from aprqa_ci.execution.machine import Observer, RunEnvironment
 from aprqa_ci.files import sha256_bytes, write_atomic
@@ -36,8 +37,8 @@ from aprqa_ci.registry.from_certificate import update_from_certificate
 from aprqa_ci.registry.readme_table import TABLE_END, TABLE_START, update_readme
 from aprqa_ci.registry.update_file import RegistryChange, update_file
 from aprqa_ci.reports.write import write_reports
-from aprqa_ci.vocabulary import FailurePolicy
-from aprqa_ci.wire import pretty_json
+from aprqa_ci.vocabulary import FailurePolicy, SizeCategory
+from aprqa_ci.wire import near_name, pretty_json
 
 __all__ = [
     "Surroundings",
@@ -49,6 +50,7 @@ __all__ = [
 ]
 
 _COMMAND_SECONDS = 10
+_MAX_THREADS = 8
 
 
 def _run_command(command: Sequence[str]) -> str | None:
@@ -74,15 +76,21 @@ class Surroundings:
     workers: int = 1
     processors: int = field(default_factory=lambda: os.cpu_count() or 1)
 
-    def run_environment(self) -> RunEnvironment:
-        """Return what execution needs of it; the processors are shared among the workers."""
+    def run_environment(self, plan: Plan) -> RunEnvironment:
+        """Return what execution needs of it; the processors are shared among the workers.
+
+        A plan of tiny models alone gets one thread per engine: for them the waiting of threads for
+        each other costs more than it gains, a hundredfold on a busy machine.
+        """
+        sizes = {playbook.model.size_category for playbook in plan.playbooks}
+        threads = max(1, min(_MAX_THREADS, self.processors // max(1, self.workers)))
         return RunEnvironment(
             environment=self.environment,
             home=self.home,
             root=self.root,
             now=self.now,
             workers=self.workers,
-            threads=max(1, min(8, self.processors // max(1, self.workers))),
+            threads=1 if sizes == {SizeCategory.TINY} else threads,
         )
 
     def host(self) -> HostDescription:
@@ -106,8 +114,9 @@ def make_plan(
         certifications: where earlier certificates lie, to compare with.
 
     Raises:
-        InputError: with every problem of every playbook.
+        InputError: with every problem of every playbook, or an unknown engine.
     """
+    _require_engine(options.engine)
     loaded = load_playbooks(playbooks)
     baselines = {}
     for each in loaded:
@@ -158,7 +167,7 @@ def certify_plan(
             own,
             [cell.id for cell in own.cells],
             options=RunOptions(resume=resume),
-            environment=surroundings.run_environment(),
+            environment=surroundings.run_environment(own),
             host=host,
             observer=observer,
         )
@@ -211,7 +220,7 @@ def run_shard(
         options=RunOptions(
             resume=resume, attempt=attempt, run_id=run_id or f"plan-{plan_digest(plan)[:16]}"
         ),
-        environment=surroundings.run_environment(),
+        environment=surroundings.run_environment(plan),
         host=surroundings.host(),
         observer=observer,
     )
@@ -272,6 +281,13 @@ def register_bundle(
     if readme is not None and readme.exists() and _has_markers(readme):
         update_readme(readme, change.registry)
     return change
+
+
+def _require_engine(name: str | None) -> None:
+    known = list(engines())
+    if name is not None and name not in known:
+        what = f"there is no engine {name!r}; known: {', '.join(known)}"
+        raise InputError(Problem(what=what, hint=near_name(name, known)))
 
 
 def _has_markers(readme: Path) -> bool:
