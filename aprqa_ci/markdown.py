@@ -22,6 +22,7 @@ __all__ = [
     "bullets",
     "code_span",
     "comment",
+    "cut",
     "escape_text",
     "fenced",
     "heading",
@@ -51,6 +52,9 @@ _SPECIAL = str.maketrans(
 _UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _BLOCK_START = re.compile(r"^(?:[-+#=:]|\d+(?=[.)](?: |$)))")
 _BACKTICKS = re.compile(r"`+")
+_FENCE = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$")
+_SECTION = re.compile(r"^#{1,6} ")
+_LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 class Inline(str):
@@ -174,6 +178,55 @@ def table(
         disable_numparse=True,
     ).split("\n")
     return "\n".join(lines if body else lines[:2])
+
+
+def cut(text: str, limit: int, *, note: str) -> str:
+    """Return finished Markdown in at most ``limit`` bytes of UTF-8, well-formed wherever it is cut.
+
+    It is cut before a heading if that keeps half of what fits, else after a whole line, and a code
+    block that is open there is closed.
+
+    Args:
+        text: Markdown whose blocks this module made.
+        limit: the most bytes; text that fits is returned as it is.
+        note: what is said at the end of a text that was cut.
+
+    Returns:
+        The text; nothing where not even the note fits.
+    """
+    if len(text.encode()) <= limit:
+        return text
+    end = f"\n{_finished(note)}\n"
+    room = limit - len(end.encode()) - 1
+    if room < 0:
+        return ""
+    kept: list[str] = []
+    size, section, fence = 0, 0, ""
+    for line in _LINE.findall(text):
+        found = _FENCE.match(line.rstrip("\n"))
+        after = _fence_after(fence, found)
+        # Whatever line is the last one kept, the fence that is then open must fit as well.
+        if size + len(line.encode()) + len(after) + 1 > room:
+            break
+        if not fence and _SECTION.match(line) and size * 2 >= room:
+            section = len(kept)
+        kept.append(line)
+        size += len(line.encode())
+        fence = after
+    if section:
+        kept, fence = kept[:section], ""
+    body = "".join(kept).rstrip("\n")
+    return "\n".join(part for part in (body, fence) if part) + f"\n{end}"
+
+
+def _fence_after(fence: str, found: re.Match[str] | None) -> str:
+    """Return the fence that is open after a line, given the one before and the line's own."""
+    if found is None:
+        return fence
+    if not fence:
+        return found[1]
+    closes = found[1].startswith(fence) and not found[2].strip()
+    return "" if closes else fence
 
 
 def _unlinked(text: str) -> str:

@@ -12,6 +12,7 @@ from aprqa_ci.markdown import (
     bullets,
     code_span,
     comment,
+    cut,
     escape_text,
     fenced,
     heading,
@@ -187,3 +188,39 @@ def test_comments_are_markers_only() -> None:
     for text in ("a --> b", "a -- b", "", "<!--"):
         with pytest.raises(ValueError, match="not fit"):
             comment(text)
+
+
+SECTIONS = "# One\n\nfirst words here\n\n# Two\n\nmore words\n\n```text\na\nb\nc\nd\n```\n\nend\n"
+
+
+@pytest.mark.parametrize("limit", range(130))
+def test_a_cut_text_fits_and_is_well_formed(limit: int) -> None:
+    text = cut(SECTIONS + "x\n" * 60, limit, note="Cut.")
+    assert len(text.encode()) <= limit
+    assert text == "" or text.endswith("\nCut.\n")
+    fences = [line for line in text.split("\n") if line.startswith("```")]
+    assert len(fences) % 2 == 0
+
+
+def test_a_text_that_fits_is_left_as_it_is() -> None:
+    assert cut(SECTIONS, len(SECTIONS.encode()), note="Cut.") == SECTIONS
+
+
+def test_a_text_is_cut_before_a_heading() -> None:
+    text = "# One\n\nfirst words here\n\n# Two\n\nmore\n"
+    assert cut(text, len(text) - 1, note="Cut.") == "# One\n\nfirst words here\n\nCut.\n"
+
+
+def test_a_heading_inside_a_fence_is_no_place_to_cut() -> None:
+    text = "````text\naaaaaaaaaa\n```\n# no heading\nb\n````\nlong tail of the text\n"
+    assert cut(text, len(text) - 1, note="Cut.") == (
+        "````text\naaaaaaaaaa\n```\n# no heading\nb\n````\n\nCut.\n"
+    )
+    assert cut(text, 49, note="Cut.") == "````text\naaaaaaaaaa\n```\n# no heading\n````\n\nCut.\n"
+
+
+@given(st.text(alphabet="`~# a\n|é", max_size=200), st.integers(0, 200))
+def test_any_text_is_cut_to_the_limit(text: str, limit: int) -> None:
+    short = cut(text, limit, note="Cut.")
+    assert len(short.encode()) <= limit
+    assert short in {text, ""} or short.endswith("\nCut.\n")
