@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import msgspec
 
@@ -33,13 +33,11 @@ ModelT = TypeVar("ModelT")
 ModelDigests = dict[str, dict[str, dict[str, str]]]
 """SHA-256 by file name, by variant, by playbook."""
 
-_JOURNAL_SCHEMA = "aprqa-journal/1"
-
 
 class JournalHead(WireModel, frozen=True, kw_only=True):
     """The first line: which run this is."""
 
-    schema: str = _JOURNAL_SCHEMA
+    schema: Literal["aprqa-journal/1"] = "aprqa-journal/1"
     run_id: str
     plan_digest: str
     started: str
@@ -126,7 +124,8 @@ def read_journal(path: Path) -> JournalContent:
     # What follows the last line end is empty, or torn.
     lines.pop()
     if not lines:
-        raise InputError(Problem(what="the journal is empty", path=path, line=1))
+        hint = "start again without --resume"
+        raise InputError(Problem(what="the journal is empty", path=path, line=1, hint=hint))
     head = _line(lines[0], JournalHead, path, 1)
     records: list[EvidenceRecord] = []
     digests: ModelDigests = {}

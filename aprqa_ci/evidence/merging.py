@@ -7,6 +7,7 @@ not know, or that ran another plan, is refused; what is absent is named.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.journal import ModelDigests
@@ -28,13 +29,12 @@ __all__ = [
 
 MANIFEST_NAME = "manifest.json"
 EVIDENCE_NAME = "evidence.json"
-_MANIFEST_SCHEMA = "aprqa-shard/1"
 
 
 class ShardManifest(WireModel, frozen=True, kw_only=True):
     """What a shard says of itself, beside its evidence."""
 
-    schema: str = _MANIFEST_SCHEMA
+    schema: Literal["aprqa-shard/1"] = "aprqa-shard/1"
     plan_digest: str
     """Of the whole plan, shards included."""
     shard: str
@@ -143,7 +143,11 @@ def merge(shards: Sequence[ShardEvidence], plan: Plan) -> Merged:
 
 def _foreign(shards: Sequence[ShardEvidence], plan: Plan) -> list[Problem]:
     digest = plan_digest(plan)
-    cells = {shard.id: set(shard.cells) for shard in plan.shards}
+    scenarios = {cell.id: {each.id for each in cell.scenarios} for cell in plan.cells}
+    known = {
+        shard.id: set[str]().union(*(scenarios[cell] for cell in shard.cells))
+        for shard in plan.shards
+    }
     problems = []
     for shard in shards:
         manifest = shard.manifest
@@ -153,22 +157,22 @@ def _foreign(shards: Sequence[ShardEvidence], plan: Plan) -> list[Problem]:
                 Problem(what=what, path=shard.directory, hint="run the shard again with this plan")
             )
             continue
-        if manifest.shard not in cells:
+        if manifest.shard not in known:
             what = f"the plan has no shard {manifest.shard!r}"
             problems.append(Problem(what=what, path=shard.directory))
             continue
-        problems += _foreign_records(shard, cells[manifest.shard])
+        problems += _foreign_records(shard, known[manifest.shard])
     return problems
 
 
-def _foreign_records(shard: ShardEvidence, cells: set[str]) -> list[Problem]:
+def _foreign_records(shard: ShardEvidence, scenarios: set[str]) -> list[Problem]:
     seen: set[str] = set()
     problems = []
     for record in shard.records:
         scenario = record.metadata.get(MetadataKey.SCENARIO, "")
         what = ""
-        if record.metadata.get(MetadataKey.CELL) not in cells:
-            what = f"record {record.id} is of no cell of shard {shard.manifest.shard}"
+        if scenario not in scenarios:
+            what = f"record {record.id} is of no scenario of shard {shard.manifest.shard}"
         elif scenario in seen:
             what = f"scenario {scenario} is recorded twice"
         seen.add(scenario)

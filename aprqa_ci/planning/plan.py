@@ -4,7 +4,7 @@ A plan is what completeness is proven against: a scenario that the plan names an
 is missing, and a missing scenario counts against the model.
 """
 
-from typing import Any
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -28,7 +28,7 @@ __all__ = [
     "plan_digest",
 ]
 
-PLAN_SCHEMA = "aprqa-plan/1"
+PLAN_SCHEMA: Final = "aprqa-plan/1"
 
 
 class OracleSpec(WireModel, frozen=True, kw_only=True):
@@ -187,7 +187,7 @@ class PlannedShard(WireModel, frozen=True, kw_only=True):
 class Plan(WireModel, frozen=True, kw_only=True):
     """All playbooks, all cells, and how the cells are packed into shards."""
 
-    schema: str = PLAN_SCHEMA
+    schema: Literal["aprqa-plan/1"] = PLAN_SCHEMA
     tool_version: str
     playbooks: tuple[PlannedPlaybook, ...]
     cells: tuple[PlannedCell, ...]
