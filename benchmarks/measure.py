@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "aprqa_ci" / "data" / "models" / "aprqa-tiny"
 PAGE = ROOT / "docs" / "performance.md"
 START, END = "<!-- MEASURED_START -->", "<!-- MEASURED_END -->"
-QUESTION = "Count from 1 to 9."
+QUESTION = "Count from 1 to 20, separated by commas."
 OPEN_SECONDS = 120.0
 
 
