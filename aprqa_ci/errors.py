@@ -10,6 +10,7 @@ code  meaning
 1     the model fell short
 2     the input or the usage is wrong
 3     inconclusive: our machinery or the machine failed, so there is no verdict
+4     the verdict is good and could not be delivered: no comment, no pull request
 130   interrupted (SIGINT)
 143   terminated (SIGTERM)
 ====  ==========================================================================
@@ -24,6 +25,7 @@ from typing import ClassVar
 
 __all__ = [
     "AprqaError",
+    "DeliveryError",
     "InconclusiveError",
     "InputError",
     "InterruptedRunError",
@@ -87,6 +89,12 @@ class InconclusiveError(AprqaError):
     """Our machinery or the machine failed: there is no verdict on the model."""
 
     exit_code: ClassVar[int] = 3
+
+
+class DeliveryError(AprqaError):
+    """The verdict stands, and GitHub did not take what was to be published of it."""
+
+    exit_code: ClassVar[int] = 4
 
 
 class InterruptedRunError(AprqaError):

@@ -51,9 +51,11 @@ OWNERS = {
     "subprocess": r"execution/child\.py|certification/steps\.py",
     "signal": r"cli/signals\.py|execution/.*",
     "http": r"execution/engines/openai_.*\.py",
-    "urllib": r"execution/engines/openai_.*\.py",
+    "urllib": r"execution/engines/openai_.*\.py|github/(client|git_data)\.py",  # quoting, there
     "socket": r"execution/.*|registry/lock\.py",
-    "requests": r"",
+    "github": r"github/rest\.py",
+    "requests": r"github/(rest|refusals)\.py",
+    "urllib3": r"github/refusals\.py",
 }
 LONGEST = 400
 

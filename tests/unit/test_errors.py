@@ -1,7 +1,11 @@
+import re
+
 import pytest
 
+from aprqa_ci import errors
 from aprqa_ci.errors import (
     AprqaError,
+    DeliveryError,
     InconclusiveError,
     InputError,
     InterruptedRunError,
@@ -42,9 +46,14 @@ def test_exit_codes_are_the_contract() -> None:
         ModelFellShortError: 1,
         InputError: 2,
         InconclusiveError: 3,
+        DeliveryError: 4,
         InterruptedRunError: 130,
         TerminatedRunError: 143,
         AprqaError: 3,
     }
     assert {kind: kind.exit_code for kind in codes} == codes
     assert all(issubclass(kind, AprqaError) for kind in codes)
+    documented = {
+        int(code) for code in re.findall(r"^(\d+) +\S", errors.__doc__ or "", re.MULTILINE)
+    }
+    assert documented == {0, *codes.values()}

@@ -1,0 +1,123 @@
+"""What GitHub's answers are read into: the few fields that are needed of each."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+__all__ = [
+    "Annotated",
+    "Artifact",
+    "CheckRun",
+    "Comment",
+    "Commit",
+    "Label",
+    "PullRequest",
+    "Ref",
+    "TreeEntry",
+    "User",
+]
+
+
+class User(msgspec.Struct, frozen=True):
+    """An account."""
+
+    login: str
+
+
+class Comment(msgspec.Struct, frozen=True):
+    """A comment on a pull request or an issue."""
+
+    id: int
+    html_url: str
+    body: str = ""
+    user: User | None = None
+    """Absent when the account is gone."""
+
+
+class Label(msgspec.Struct, frozen=True):
+    """A label."""
+
+    name: str
+
+
+class _Repository(msgspec.Struct, frozen=True):
+    full_name: str
+
+
+class _Side(msgspec.Struct, frozen=True):
+    ref: str
+    sha: str
+    repo: _Repository | None = None
+    """Absent when the fork was deleted, whatever GitHub's description says."""
+
+
+class PullRequest(msgspec.Struct, frozen=True):
+    """A pull request."""
+
+    number: int
+    html_url: str
+    state: str
+    title: str
+    head: _Side
+    base: _Side
+    body: str | None = None
+    labels: tuple[Label, ...] = ()
+
+
+class _Target(msgspec.Struct, frozen=True):
+    sha: str
+
+
+class Ref(msgspec.Struct, frozen=True):
+    """A branch and the commit that it is at."""
+
+    ref: str
+    object: _Target
+
+
+class Commit(msgspec.Struct, frozen=True):
+    """A commit, as git keeps it."""
+
+    sha: str
+    tree: _Target
+    parents: tuple[_Target, ...] = ()
+
+
+class TreeEntry(msgspec.Struct, frozen=True):
+    """A file or a directory."""
+
+    name: str
+    type: str
+    sha: str
+    size: int = 0
+
+
+class CheckRun(msgspec.Struct, frozen=True):
+    """A check run."""
+
+    id: int
+    name: str
+    html_url: str | None = None
+    external_id: str | None = None
+
+
+class Artifact(msgspec.Struct, frozen=True):
+    """What a run left behind."""
+
+    id: int
+    name: str
+    size_in_bytes: int
+    expired: bool
+    archive_download_url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotated:
+    """A message at a line of a file, in a check run."""
+
+    path: str
+    line: int
+    level: str
+    """``notice``, ``warning`` or ``failure``."""
+    message: str
+    title: str = ""
