@@ -4,6 +4,7 @@ Whatever goes wrong, each planned scenario of the cell ends in exactly one resul
 or the machine's fault is a skip with that cause, never a verdict on the model.
 """
 
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from aprqa_ci.execution.child import ChildDiedError, ChildTimeoutError
 from aprqa_ci.execution.derived import CellResult, conclude_cell
 from aprqa_ci.execution.engines.interface import EngineAbsentError
 from aprqa_ci.execution.engines.registry import engine_for
-from aprqa_ci.execution.host import available_memory_mb, oom_kills
+from aprqa_ci.execution.host import available_memory_mb
 from aprqa_ci.execution.machine import Machine, RunStoppedError
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.execution.model_library import InspectionFailedError
@@ -32,6 +33,7 @@ _STATES = {
     "skipped": Outcome.SKIPPED,
 }
 _LOAD_GATE = "G1-LOAD"
+_MAX_TRACE = 4000
 
 
 class CellRun:
@@ -55,14 +57,18 @@ class CellRun:
         try:
             self._inspect()
             self._ask()
+        except RunStoppedError:
+            raise
         except ModelNotFoundError as error:
-            self._skip_asked("infrastructure", "model-not-found", str(error))
+            self._skip_rest("infrastructure", "model-not-found", str(error))
         except EngineAbsentError as error:
-            self._skip_asked("infrastructure", "engine-missing", str(error))
+            self._skip_rest("infrastructure", "engine-missing", str(error))
         except MemoryError as error:
-            self._skip_asked("infrastructure", "no-memory", str(error) or "out of memory")
+            self._skip_rest("infrastructure", "no-memory", str(error) or "out of memory")
         except OSError as error:
-            self._skip_asked("infrastructure", "machine", str(error))
+            self._skip_rest("infrastructure", "machine", str(error))
+        except Exception as error:  # noqa: BLE001 - a fault of ours is never the model's
+            self._skip_rest("infrastructure", "harness-error", _of_ours(error))
         self._conclude()
 
     def _pending(self, *made_by: str) -> list[PlannedScenario]:
@@ -136,10 +142,12 @@ class CellRun:
         session = CellSession(self._context())
         try:
             load = next((each for each in pending if each.gate_id == _LOAD_GATE), None)
-            if load is not None and not session.load(load):
-                why = self._results[load.id].cause or "model:not-loaded"
-                kind, _, word = why.partition(":")
-                self._skip_asked(kind, word, "the model was not loaded")
+            if load is not None:
+                session.load(load)
+            loaded = [each for each in self._results.values() if each.gate_id == _LOAD_GATE]
+            if any(each.outcome is not Outcome.CORROBORATED for each in loaded):
+                kind, _, word = (loaded[0].cause or "model:not-loaded").partition(":")
+                self._skip_rest(kind, word, "the model was not loaded")
                 return
             for scenario in self._pending("prompt", "check"):
                 if self._machine.stopped(self._cell.playbook):
@@ -150,7 +158,6 @@ class CellRun:
             session.close()
 
     def _one(self, session: CellSession, scenario: PlannedScenario) -> None:
-        killed_before = oom_kills()
         try:
             session.run(scenario)
         except ChildTimeoutError as error:
@@ -166,16 +173,26 @@ class CellRun:
             session.lose()
             if self._machine.interrupted:
                 raise RunStoppedError from error
-            out_of_memory = oom_kills() > killed_before
             self._emit(
                 scenario=scenario,
-                outcome=Outcome.SKIPPED if out_of_memory else Outcome.CRASHED,
-                reason="the kernel ended it for want of memory"
-                if out_of_memory
-                else error.describe(),
+                outcome=Outcome.SKIPPED if error.out_of_memory else Outcome.CRASHED,
+                reason=str(error),
                 stderr=error.stderr,
                 exit_code=error.returncode,
-                cause=Cause(kind="infrastructure", word="no-memory") if out_of_memory else None,
+                cause=Cause(kind="infrastructure", word="no-memory")
+                if error.out_of_memory
+                else None,
+                engine=session.engine_run(),
+            )
+        except (RunStoppedError, OSError, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - a check or an oracle of ours failed
+            self._emit(
+                scenario=scenario,
+                outcome=Outcome.SKIPPED,
+                reason=_of_ours(error),
+                stderr=traceback.format_exc()[-_MAX_TRACE:],
+                cause=Cause(kind="infrastructure", word="harness-error"),
                 engine=session.engine_run(),
             )
 
@@ -215,11 +232,11 @@ class CellRun:
                 cause=Cause(kind=kind, word=word),
             )
 
-    def _skip_asked(self, kind: str, word: str, reason: str) -> None:
-        self._skip(self._pending("prompt", "check"), kind, word, reason)
+    def _skip_rest(self, kind: str, word: str, reason: str) -> None:
+        self._skip(self._pending("inspect", "prompt", "check"), kind, word, reason)
 
     def _skip_stopped(self) -> None:
-        self._skip_asked("policy", "stopped", "the failure policy ended the run")
+        self._skip_rest("policy", "stopped", "the failure policy ended the run")
 
     def _conclude(self) -> None:
         pending = {each.id: each for each in self._pending("derived")}
@@ -245,3 +262,7 @@ class CellRun:
                 reason=finding.reason,
                 cause=Cause(kind=kind, word=word) if finding.cause else None,
             )
+
+
+def _of_ours(error: Exception) -> str:
+    return f"our own code failed: {type(error).__name__}: {error}"

@@ -5,7 +5,7 @@ a ``Timeout``; one that dies makes it ``Crashed``. A fresh session goes on with 
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,13 +42,21 @@ from aprqa_ci.vocabulary import Outcome
 __all__ = ["CellSession", "LostSessionError", "SessionContext"]
 
 
+_WHOLE, _STREAMED = 0, 1
+"""How a server is asked: even questions for the answer as a whole, odd ones for a stream."""
+
+
 class LostSessionError(Exception):
     """The session is gone for good; what is left of the cell cannot be run."""
 
-    def __init__(self, cause: Cause, reason: str) -> None:
+    def __init__(
+        self, cause: Cause, reason: str, *, stderr: str | None = None, exit_code: int | None = None
+    ) -> None:
         super().__init__(reason)
         self.cause = cause
         self.reason = reason
+        self.stderr = stderr
+        self.exit_code = exit_code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +117,12 @@ class CellSession:
 
     def ask(self, case: PromptCase) -> Reply:
         """Ask one question; a lost child is raised, for the scenario to end with."""
+        # All questions of a check go the same way, for their answers are compared. Only a stream
+        # shows the first token.
+        return self._ask(case, number=_STREAMED if self._alone else _WHOLE)
+
+    def _ask(self, case: PromptCase, *, number: int) -> Reply:
         self._require_open()
-        number, self._asked = self._asked, self._asked + 1
         request = Ask(
             turns=case.turns,
             system=case.system,
@@ -121,15 +133,13 @@ class CellSession:
             number=number,
         )
         turns = len(case.turns)
-        if self._alone:
-            return self._send(request, answers=turns)
-        with self._context.asking():
+        with self._sharing():
             return self._send(request, answers=turns)
 
     def request(self, request: AskClients | SendMalformed | CheckHealth, *, answers: int) -> Reply:
         """Send another request that may take as long as so many answers."""
         self._require_open()
-        with self._context.asking():
+        with self._sharing():
             return self._send(request, answers=answers)
 
     def compare_weights(self) -> Reply:
@@ -138,15 +148,23 @@ class CellSession:
         size = context.model.size_bytes
         if context.ground_truth_files is not None:
             size += context.ground_truth_files.size_bytes
-        with context.spawn() as child, context.asking():
-            reply = child.request(
-                CompareWeights(
-                    model=context.model,
-                    ground_truth=context.ground_truth_files,
-                    scratch=context.scratch,
-                ),
-                timeout_s=self.limits.inspection_seconds(size),
-            )
+        try:
+            with context.asking(), context.spawn() as child:
+                reply = child.request(
+                    CompareWeights(
+                        model=context.model,
+                        ground_truth=context.ground_truth_files,
+                        scratch=context.scratch,
+                    ),
+                    timeout_s=self.limits.inspection_seconds(size),
+                )
+        except (ChildTimeoutError, ChildDiedError) as error:
+            # Our own converter hung or died; the model was not asked anything.
+            raise LostSessionError(
+                Cause(kind="infrastructure", word="comparison-failed"),
+                f"comparing the weights: {error}",
+                stderr=error.stderr,
+            ) from error
         if isinstance(reply, Broken | OutOfMemory | Absent):
             raise _not_opened(reply)
         return reply
@@ -191,9 +209,9 @@ class CellSession:
                 scenario=scenario,
                 outcome=outcome,
                 reason=error.reason,
-                stderr=str(error.__cause__) if error.__cause__ else None,
+                stderr=error.stderr,
+                exit_code=error.exit_code,
                 cause=error.cause,
-                engine=None,
             )
             return False
         self._context.emit(
@@ -222,6 +240,8 @@ class CellSession:
                 scenario=scenario,
                 outcome=Outcome.SKIPPED,
                 reason=error.reason,
+                stderr=error.stderr,
+                exit_code=error.exit_code,
                 cause=error.cause,
                 engine=self.engine_run(),
             )
@@ -248,6 +268,10 @@ class CellSession:
             invocation=self._opened.invocation,
         )
 
+    def _sharing(self) -> AbstractContextManager[object]:
+        """Return what is held while the child computes: nothing more when it has all for itself."""
+        return nullcontext() if self._alone else self._context.asking()
+
     def _require_open(self) -> Opened:
         if self._child is None:
             return self._open()
@@ -261,31 +285,38 @@ class CellSession:
                 Cause(kind="model", word="gave-up"),
                 f"the cell's process was lost {self._losses} times; the rest is given up",
             )
-        child = context.spawn()
-        try:
-            reply = child.request(
-                Open(
-                    engine=context.engine,
-                    model=context.model,
-                    backend=context.cell.backend,
-                    modality=context.cell.modality,
-                ),
-                timeout_s=self.limits.load_seconds(
-                    context.cell.timeout_ms, context.model.size_bytes
-                ),
-            )
-        except ChildTimeoutError as error:
+        request = Open(
+            engine=context.engine,
+            model=context.model,
+            backend=context.cell.backend,
+            modality=context.cell.modality,
+        )
+        seconds = self.limits.load_seconds(context.cell.timeout_ms, context.model.size_bytes)
+        with self._sharing():
+            child = context.spawn()
+            try:
+                reply = child.request(request, timeout_s=seconds)
+            except ChildTimeoutError as error:
+                self._losses += 1
+                child.close()
+                cause = Cause(kind="model", word="load-timeout")
+                raise LostSessionError(cause, f"loading: {error}", stderr=error.stderr) from error
+            except ChildDiedError as error:
+                self._losses += 1
+                child.close()
+                raise LostSessionError(
+                    Cause(kind="infrastructure", word="no-memory")
+                    if error.out_of_memory
+                    else Cause(kind="model", word="load-crash"),
+                    f"loading: {error}",
+                    stderr=error.stderr,
+                    exit_code=error.returncode,
+                ) from error
+            if isinstance(reply, Opened):
+                self._child, self._opened = child, reply
+                return reply
+            self._losses += 1
             child.close()
-            cause = Cause(kind="model", word="load-timeout")
-            raise LostSessionError(cause, f"loading: {error}") from error
-        except ChildDiedError as error:
-            child.close()
-            cause = Cause(kind="model", word="load-crash")
-            raise LostSessionError(cause, f"loading: {error.describe()}") from error
-        if isinstance(reply, Opened):
-            self._child, self._opened = child, reply
-            return reply
-        child.close()
         raise _not_opened(reply)
 
     def _send(
@@ -301,7 +332,8 @@ class CellSession:
         return reply
 
     def _prompt(self, scenario: PlannedScenario, case: PromptCase) -> None:
-        reply = self.ask(case)
+        number, self._asked = self._asked, self._asked + 1
+        reply = self._ask(case, number=number)
         if not isinstance(reply, Answered):
             refused = isinstance(reply, Refused)
             message = reply.message if isinstance(reply, Refused | EngineFailed) else str(reply)

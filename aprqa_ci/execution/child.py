@@ -19,6 +19,7 @@ from typing import Self
 
 import msgspec
 
+from aprqa_ci.execution.host import oom_kills
 from aprqa_ci.execution.protocol import Reply, Request, decode_reply, encode
 
 __all__ = ["CellChild", "ChildDiedError", "ChildTimeoutError", "Children"]
@@ -26,7 +27,17 @@ __all__ = ["CellChild", "ChildDiedError", "ChildTimeoutError", "Children"]
 _MAX_STDERR = 16 << 10
 _MAX_REPLY = 64 << 20
 _CLOSE_SECONDS = 5.0
-_SECRETS = ("TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "API_KEY")
+_SECRETS = (
+    "TOKEN",
+    "SECRET",
+    "PASSWORD",
+    "PASSWD",
+    "CREDENTIAL",
+    "API_KEY",
+    "APIKEY",
+    "ACCESS_KEY",
+    "PRIVATE_KEY",
+)
 
 
 class ChildTimeoutError(Exception):
@@ -40,14 +51,23 @@ class ChildTimeoutError(Exception):
 class ChildDiedError(Exception):
     """The child ended instead of replying."""
 
-    def __init__(self, returncode: int, stderr: str) -> None:
+    def __init__(
+        self, returncode: int, stderr: str, *, out_of_memory: bool = False, unreadable: bool = False
+    ) -> None:
         self.returncode = returncode
         """The exit code; minus the signal's number when a signal ended it."""
         self.stderr = stderr
+        self.out_of_memory = out_of_memory
+        """Whether the kernel ended it for want of memory, which is the machine's fault."""
+        self._unreadable = unreadable
         super().__init__(self.describe())
 
     def describe(self) -> str:
         """Say how it ended, with the signal's name."""
+        if self._unreadable:
+            return "the process wrote an unreadable reply and was ended"
+        if self.out_of_memory:
+            return "the kernel ended the process for want of memory"
         if self.returncode < 0:
             try:
                 name = signal.Signals(-self.returncode).name
@@ -128,8 +148,13 @@ class CellChild:
             raise
         finally:
             os.close(write_end)
+        assert self._process.stdin is not None  # noqa: S101 - it was opened as a pipe
+        self._requests = self._process.stdin
+        os.set_blocking(self._requests.fileno(), False)
         self._replies = read_end
         self._buffer = bytearray()
+        self._oom_kills = 0
+        self._killed = False
         children.add(self)
 
     def request(self, request: Request, *, timeout_s: float) -> Reply:
@@ -139,30 +164,42 @@ class CellChild:
             ChildTimeoutError: none came in time; the child is dead now.
             ChildDiedError: the child ended.
         """
-        assert self._process.stdin is not None  # noqa: S101 - it was opened as a pipe
-        try:
-            self._process.stdin.write(encode(request) + b"\n")
-            self._process.stdin.flush()
-        except (BrokenPipeError, ValueError):
-            raise self._died() from None
-        line = self._read_line(time.monotonic() + timeout_s, timeout_s)
+        self._oom_kills = oom_kills()
+        deadline = time.monotonic() + timeout_s
+        self._write(encode(request) + b"\n", deadline, timeout_s)
+        line = self._read_line(deadline, timeout_s)
         try:
             reply: Reply = decode_reply(line)
         except msgspec.DecodeError as error:
             # Only a child whose engine scribbles over memory or descriptors can get here.
             self.kill()
             raise ChildDiedError(
-                self._process.returncode, f"unreadable reply: {error}\n{self.stderr()}"
+                self._process.returncode, f"{error}\n{self.stderr()}", unreadable=True
             ) from error
         return reply
 
+    def _write(self, data: bytes, deadline: float, timeout_s: float) -> None:
+        # A child that hangs reads nothing, and a long prompt does not fit the pipe.
+        view = memoryview(data)
+        while view:
+            self._wait(self._requests.fileno(), select.POLLOUT, deadline, timeout_s)
+            try:
+                view = view[os.write(self._requests.fileno(), view) :]
+            except BrokenPipeError:
+                raise self._died() from None
+
+    def _wait(self, descriptor: int, event: int, deadline: float, timeout_s: float) -> None:
+        """Wait until the descriptor is ready or its other end is closed."""
+        waiting = select.poll()
+        waiting.register(descriptor, event)
+        remaining = deadline - time.monotonic()
+        if remaining <= 0 or not waiting.poll(remaining * 1000):
+            self.kill()
+            raise ChildTimeoutError(timeout_s, self.stderr())
+
     def _read_line(self, deadline: float, timeout_s: float) -> bytes:
         while (end := self._buffer.find(b"\n")) < 0:
-            remaining = deadline - time.monotonic()
-            ready = remaining > 0 and select.select([self._replies], [], [], remaining)[0]
-            if not ready:
-                self.kill()
-                raise ChildTimeoutError(timeout_s, self.stderr())
+            self._wait(self._replies, select.POLLIN, deadline, timeout_s)
             chunk = os.read(self._replies, 1 << 16)
             if not chunk or len(self._buffer) > _MAX_REPLY:
                 raise self._died()
@@ -175,7 +212,12 @@ class CellChild:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=_CLOSE_SECONDS)
         self.kill()
-        return ChildDiedError(self._process.returncode, self.stderr())
+        code = self._process.returncode
+        return ChildDiedError(
+            code,
+            self.stderr(),
+            out_of_memory=code == -signal.SIGKILL and oom_kills() > self._oom_kills,
+        )
 
     def stderr(self) -> str:
         """Return the end of what the child and its engine wrote to stderr."""
@@ -193,16 +235,19 @@ class CellChild:
 
     def kill(self) -> None:
         """End the whole process group now."""
+        if self._killed:
+            # Its number may belong to somebody else by now.
+            return
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        self._killed = True
         self._children.remove(self)
 
     def close(self) -> None:
         """Let the child end in good order, and end what is left of its group."""
-        if self._process.stdin is not None:
-            with suppress(OSError):
-                self._process.stdin.close()
+        with suppress(OSError):
+            self._requests.close()
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=_CLOSE_SECONDS)
         self.kill()

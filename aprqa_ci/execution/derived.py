@@ -156,8 +156,13 @@ class _View:
 
     def skipped(self, reason: str) -> _Conclusion:
         """Conclude nothing, for the cause that kept the cell from being tried."""
+        # A gate of the files that could not be judged keeps nothing else from being tried.
         causes = sorted(
-            {each.cause for each in self.results.values() if each.outcome is Outcome.SKIPPED}
+            {
+                each.cause
+                for each in self.results.values()
+                if each.outcome is Outcome.SKIPPED and _made_by(each.gate_id) != "inspect"
+            }
         )
         machine = [cause for cause in causes if cause.startswith("infrastructure")]
         loading = [each for each in self.results.values() if each.gate_id == _LOAD_GATE]

@@ -4,6 +4,7 @@ import resource
 import sys
 import time
 from contextlib import ExitStack
+from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import Self, assert_never
@@ -97,7 +98,7 @@ class Desk:
         return WeightsCompared(
             tensors=found.tensors,
             worst_tensor=found.worst_tensor,
-            worst_error=found.worst_error,
+            worst_error=found.worst_error if isfinite(found.worst_error) else None,
             exact=found.exact,
             reason=found.reason,
         )

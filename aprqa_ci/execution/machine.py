@@ -79,12 +79,15 @@ class Machine:
             root=environment.root,
             limits=self.limits,
             spawn=self.spawn,
-            digests=digests,
+            digests=digests and self._note_digests,
+            asking=self.quiet.asking,
         )
+        self._take_digests = digests
         self._sink = sink
         self._observer = observer
         self._lock = Lock()
         self._interrupted = Event()
+        self._failure: Exception | None = None
         self._children = Children()
         self._rules = {name: StopRule(each.failure_policy) for name, each in self.playbooks.items()}
         playbook_of = {cell.id: cell.playbook for cell in plan.cells}
@@ -120,15 +123,32 @@ class Machine:
         """Hand a result on, then let policy and observer know of it.
 
         Raises:
-            RunStoppedError: the run is being interrupted, and the result may be the doing of that.
+            RunStoppedError: the run is being interrupted, and the result may be the doing of that;
+                or it cannot be recorded or shown, which ends the run.
         """
         with self._lock:
             if self._interrupted.is_set():
                 raise RunStoppedError
-            self._sink(result)
-            severity = gate_catalogue()[result.scenario.gate_id].severity
-            self._rules[result.cell.playbook].observe(result.outcome, severity)
-            self._observer.scenario_finished(result)
+            try:
+                self._sink(result)
+                severity = gate_catalogue()[result.scenario.gate_id].severity
+                self._rules[result.cell.playbook].observe(result.outcome, severity)
+                self._observer.scenario_finished(result)
+            except Exception as error:
+                # Not the cell's affair: it would take this for a fault of its engine or files.
+                self._failure = error
+                self._interrupted.set()
+                raise RunStoppedError from error
+
+    def raise_failure(self) -> None:
+        """Raise what kept a result from being recorded or shown, if anything did."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _note_digests(self, playbook: str, variant: str, found: Mapping[str, str]) -> None:
+        assert self._take_digests is not None  # noqa: S101 - only handed out if there is one
+        with self._lock:
+            self._take_digests(playbook, variant, found)
 
     def started(self, cell: PlannedCell, pending: int) -> None:
         """Let the observer know that a cell starts."""

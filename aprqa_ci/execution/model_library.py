@@ -5,6 +5,7 @@ once per modality.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
@@ -51,6 +52,7 @@ class ModelLibrary:
         limits: Limits,
         spawn: Callable[[], CellChild],
         digests: Callable[[str, str, Mapping[str, str]], None] | None,
+        asking: Callable[[], AbstractContextManager[object]],
     ) -> None:
         self._environment = environment
         self._home = home
@@ -58,6 +60,7 @@ class ModelLibrary:
         self._limits = limits
         self._spawn = spawn
         self._digests = digests
+        self._asking = asking
         self._files: Once[_Key, ModelFiles] = Once()
         self._inspections: Once[_Key, tuple[InspectedGate, ...]] = Once()
         self._answers: Once[str, tuple[str, ...] | str] = Once()
@@ -111,7 +114,7 @@ class ModelLibrary:
                 model.size_bytes + (truth.size_bytes if truth else 0)
             )
             try:
-                with self._spawn() as child:
+                with self._asking(), self._spawn() as child:
                     reply = child.request(
                         Inspect(model=model, ground_truth=truth, expected=playbook.model.expected),
                         timeout_s=seconds,
@@ -143,7 +146,7 @@ class ModelLibrary:
         load = self._limits.inspection_seconds(model.size_bytes)
         texts: list[str] = []
         try:
-            with self._spawn() as child:
+            with self._asking(), self._spawn() as child:
                 reply = child.request(
                     Open(
                         engine=_TRUTH_ENGINE,

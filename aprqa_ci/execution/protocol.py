@@ -87,7 +87,7 @@ class Ask(_Request, frozen=True, kw_only=True, tag="ask"):
     raw: bool
     sampling: Sampling
     number: int
-    """Counts the questions of a cell; ``serve`` takes its endpoints in turn by it."""
+    """Asked of a server, even questions are answered as a whole and odd ones as a stream."""
 
 
 class AskClients(_Request, frozen=True, kw_only=True, tag="ask-clients"):
@@ -128,8 +128,9 @@ class WeightsCompared(_Reply, frozen=True, kw_only=True, tag="weights-compared")
     tensors: int
     """How many tensors were compared."""
     worst_tensor: str
-    worst_error: float
-    """The largest relative root-mean-square error of a tensor."""
+    worst_error: float | None
+    """The largest relative root-mean-square error of a tensor; absent when it is infinite, for
+    which JSON has no number."""
     exact: bool
     """Whether forth and back gave every value again."""
     reason: str = ""

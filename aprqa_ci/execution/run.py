@@ -42,6 +42,7 @@ def run_cells(
     Raises:
         AprqaError: as raised by a signal handler. Every child is dead by then, and every finished
             result has been given to ``sink``.
+        Exception: as raised by ``sink`` or ``observer``, which ends the run.
     """
     wanted = set(cells)
     machine = Machine(
@@ -77,5 +78,6 @@ def _run_cell(machine: Machine, cell: PlannedCell) -> None:
         with tempfile.TemporaryDirectory(prefix="aprqa-") as scratch:
             CellRun(machine, cell, Path(scratch)).run()
     except RunStoppedError:
+        machine.raise_failure()
         return
     machine.finished(cell)

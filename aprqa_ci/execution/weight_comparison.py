@@ -9,7 +9,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -19,6 +18,7 @@ from aprqa_ci.execution.formats.convert import (
     convert_safetensors_to_gguf,
 )
 from aprqa_ci.execution.formats.gguf import open_gguf
+from aprqa_ci.execution.formats.json_files import read_json_object
 from aprqa_ci.execution.formats.llama import LlamaConfig, as_hf_tensor, gguf_name
 from aprqa_ci.execution.formats.safetensors import open_safetensors
 from aprqa_ci.execution.formats.weights import FormatError, UnsupportedFormatError
@@ -50,7 +50,10 @@ def relative_error(ours: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32
     """
     if ours.shape != theirs.shape:
         return float("inf")
-    difference = np.subtract(ours, theirs, dtype=np.float64)
+    if not ours.size:
+        return 0.0
+    with np.errstate(invalid="ignore"):
+        difference = np.subtract(ours, theirs, dtype=np.float64)
     error = float(np.sqrt(np.mean(np.square(difference))))
     scale = float(np.sqrt(np.mean(np.square(theirs, dtype=np.float64))))
     if not np.isfinite(error) or not np.isfinite(scale):
@@ -97,10 +100,8 @@ def compare_weights(
 
 
 def _compare(gguf: Path, safetensors: ModelFiles) -> WeightComparison:
-    config = LlamaConfig.from_config_json(
-        msgspec.json.decode((safetensors.directory / "config.json").read_bytes()),
-        safetensors.directory / "config.json",
-    )
+    source = safetensors.directory / "config.json"
+    config = LlamaConfig.from_config_json(read_json_object(source), source)
     worst, name_of_worst, compared, exact = -1.0, "", 0, True
     with (
         closing(open_gguf(gguf)) as ours,
@@ -141,5 +142,5 @@ def _format_errors() -> Iterator[None]:
         yield
     except UnsupportedFormatError as error:
         raise EngineAbsentError(str(error)) from error
-    except (FormatError, FileNotFoundError, msgspec.DecodeError) as error:
+    except (FormatError, FileNotFoundError) as error:
         raise ModelLoadError(str(error)) from error

@@ -43,12 +43,13 @@ def main(arguments: list[str]) -> int:
     """Serve requests until stdin ends; returns the exit code."""
     reply_fd, parent = int(arguments[0]), int(arguments[1])
     _die_with_parent(parent)
+    # What an engine starts must not hold the pipe open: its end tells the parent of our death.
+    os.set_inheritable(reply_fd, False)  # noqa: FBT003 - the function takes no keyword
     # The terminal's Ctrl-C is the parent's affair; it ends this process group itself.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with Desk() as desk, os.fdopen(reply_fd, "wb", buffering=0) as replies:
         for line in sys.stdin.buffer:
-            reply = _reply_to(desk, decode_request(line))
-            _write(replies.fileno(), encode(reply) + b"\n")
+            _write(replies.fileno(), _encoded(_reply_to(desk, decode_request(line))) + b"\n")
     return 0
 
 
@@ -67,6 +68,14 @@ def _reply_to(desk: Desk, request: Request) -> Reply:
         return OutOfMemory(message=_short(error) or "out of memory")
     except Exception:  # noqa: BLE001 - whatever else fails here is our own fault, and is said so
         return Broken(message=traceback.format_exc(limit=-8)[-_MAX_MESSAGE:])
+
+
+def _encoded(reply: Reply) -> bytes:
+    try:
+        return encode(reply)
+    except UnicodeEncodeError as error:
+        # Half a surrogate pair, as names of files that are not UTF-8 have it.
+        return encode(Broken(message=f"a reply that is not Unicode: {error.reason}"))
 
 
 def _short(error: BaseException) -> str:

@@ -73,11 +73,14 @@ def round_trip(cell: OpenCell) -> Finding:
         )
     kind = _agreement_class(cell.cell.quantization)
     limit = cell.limits.classes[kind].weight_error
-    holds = reply.exact or reply.worst_error <= limit
+    error = reply.worst_error
+    holds = reply.exact or (error is not None and error <= limit)
+    off = "shares nothing with it" if error is None else f"is off by {error:.4f}"
     return Finding(
         outcome=Outcome.CORROBORATED if holds else Outcome.FALSIFIED,
-        reason=f"{reply.tensors} tensors compared; the worst, {reply.worst_tensor}, is off by "
-        f"{reply.worst_error:.4f}; the limit is {limit:g}",
+        reason=reply.reason
+        or f"{reply.tensors} tensors compared; the worst, {reply.worst_tensor}, {off}; "
+        f"the limit is {limit:g}",
         figures=figures,
     )
 

@@ -1,6 +1,8 @@
 """Speed: throughput, time to the first token, and the time of a whole answer."""
 
 from collections.abc import Callable, Sequence
+from fractions import Fraction
+from math import ceil
 from statistics import median
 
 from aprqa_ci.execution.checks.open_cell import Finding, OpenCell, unanswered
@@ -19,8 +21,9 @@ def percentile(values: Sequence[float], share: float) -> float:
         share: between 0 and 1.
     """
     ordered = sorted(values)
-    rank = max(1, -(-int(share * 1000) * len(ordered) // 1000))
-    return ordered[min(rank, len(ordered)) - 1]
+    # The decimal as it is written, not its nearest binary number.
+    rank = ceil(Fraction(str(share)) * len(ordered))
+    return ordered[max(1, rank) - 1]
 
 
 def _timed_answers(cell: OpenCell) -> Sequence[Answered] | Finding:

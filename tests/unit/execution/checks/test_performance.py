@@ -1,0 +1,157 @@
+import math
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aprqa_ci.execution.checks import CHECKS
+from aprqa_ci.execution.checks.performance import percentile
+from aprqa_ci.execution.protocol import Answered, Reply
+from aprqa_ci.planning.plan import PerformanceLimits
+from aprqa_ci.vocabulary import Backend, Outcome
+from tests.cells import playbook_of
+
+GATES = ("F-PERF-TPS-001", "F-PERF-TTFT-001", "F-PERF-P50-001", "F-PERF-P99-001")
+# Ten tokens in 100 ms are 100 tokens per second.
+MET = {"min_throughput": 100.0, "max_ttft_ms": 5.0, "max_p50_ms": 100.0, "max_p99_ms": 100.0}
+
+
+def _playbook(**limits: float) -> Any:
+    return playbook_of(
+        performance={Backend.CPU: PerformanceLimits(**{**MET, **limits})}, warmup=2, measure=3
+    )
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_a_figure_exactly_at_its_limit_holds(scripted: Any, gate: str) -> None:
+    finding = CHECKS[gate](scripted(playbook=_playbook()))
+    assert finding.outcome is Outcome.CORROBORATED
+    assert finding.metrics.tokens_per_second == 100.0
+    assert finding.metrics.total_tokens == 30
+    assert finding.metrics.memory_peak_mb == 60
+    assert finding.metrics.duration_ms == 300.0
+
+
+@pytest.mark.parametrize(
+    ("gate", "limit", "value"),
+    [
+        ("F-PERF-TPS-001", "min_throughput", 100.1),
+        ("F-PERF-TTFT-001", "max_ttft_ms", 4.9),
+        ("F-PERF-P50-001", "max_p50_ms", 99.9),
+        ("F-PERF-P99-001", "max_p99_ms", 99.9),
+    ],
+)
+def test_a_figure_beyond_its_limit_fails_and_no_other_does(
+    scripted: Any, gate: str, limit: str, value: float
+) -> None:
+    cell = scripted(playbook=_playbook(**{limit: value}))
+    outcomes = {each: CHECKS[each](cell).outcome for each in GATES}
+    assert outcomes.pop(gate) is Outcome.FALSIFIED
+    assert set(outcomes.values()) == {Outcome.CORROBORATED}
+
+
+def test_the_answers_are_measured_once_alone_and_without_the_warmup(
+    scripted: Any, answered: Callable[..., Answered]
+) -> None:
+    slow_first = [answered(duration_ms=1e6), answered(duration_ms=1e6)]
+    cell = scripted(
+        lambda number, _case: slow_first[number] if number < 2 else answered(),
+        playbook=_playbook(),
+    )
+    findings = [CHECKS[gate](cell) for gate in GATES]
+    assert {finding.outcome for finding in findings} == {Outcome.CORROBORATED}
+    assert len(cell.asked) == 5
+    assert all(cell.asked_alone)
+    assert findings[0].figures["durations_ms"] == [100.0] * 3
+
+
+def test_the_median_is_judged_and_the_99th_percentile_sees_the_worst(
+    scripted: Any, answered: Callable[..., Answered]
+) -> None:
+    durations = [0, 0, 100.0, 400.0, 100.0]
+    cell = scripted(
+        lambda number, _case: answered(duration_ms=durations[number]), playbook=_playbook()
+    )
+    assert CHECKS["F-PERF-P50-001"](cell).outcome is Outcome.CORROBORATED
+    worst = CHECKS["F-PERF-P99-001"](cell)
+    assert worst.outcome is Outcome.FALSIFIED
+    assert worst.figures["p99"] == 400.0
+
+
+@pytest.mark.parametrize(
+    ("gate", "figures"),
+    [
+        ("F-PERF-TPS-001", {"completion_tokens": 0}),
+        ("F-PERF-TPS-001", {"duration_ms": 0.0}),
+        ("F-PERF-TTFT-001", {"time_to_first_token_ms": None}),
+    ],
+)
+def test_what_could_not_be_measured_does_not_pass(
+    scripted: Any, answered: Callable[..., Answered], gate: str, figures: dict[str, Any]
+) -> None:
+    finding = CHECKS[gate](scripted(lambda *_: answered(**figures), playbook=_playbook()))
+    assert finding.outcome is Outcome.FALSIFIED
+    assert "could not be measured" in finding.reason
+
+
+def test_one_answer_without_tokens_spoils_the_throughput(
+    scripted: Any, answered: Callable[..., Answered]
+) -> None:
+    cell = scripted(
+        lambda number, _case: answered(completion_tokens=0 if number == 4 else 10),
+        playbook=_playbook(),
+    )
+    assert CHECKS["F-PERF-TPS-001"](cell).outcome is Outcome.FALSIFIED
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_a_failure_while_measuring_fails_every_figure(
+    scripted: Any, no_answer: tuple[Reply, str], gate: str
+) -> None:
+    reply, text = no_answer
+    finding = CHECKS[gate](scripted(lambda *_: reply))
+    assert finding.outcome is Outcome.FALSIFIED
+    assert text in finding.reason
+
+
+def test_nothing_to_measure_is_no_verdict(scripted: Any) -> None:
+    cell = scripted(playbook=playbook_of(measured_prompt=None))
+    finding = CHECKS["F-PERF-TPS-001"](cell)
+    assert finding.outcome is Outcome.SKIPPED
+    assert str(finding.cause) == "infrastructure:nothing-to-measure"
+    assert cell.asked == []
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "expected"),
+    [(100, 0.99, 99), (101, 0.99, 100), (5, 0.99, 5), (1, 0.5, 1), (4, 0.5, 2), (4, 0.0, 1)],
+)
+def test_percentile_is_the_nearest_rank(count: int, share: float, expected: int) -> None:
+    assert percentile(list(range(count, 0, -1)), share) == expected
+
+
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=60),
+    st.floats(min_value=0, max_value=1),
+)
+def test_percentile_is_the_smallest_value_with_that_share_at_or_below(
+    values: list[float], share: float
+) -> None:
+    found = percentile(values, share)
+    assert found in values
+    wanted = Fraction(str(share)) * len(values)
+    assert sum(value <= found for value in values) >= wanted
+    below = [value for value in values if value < found]
+    if below:
+        assert sum(value <= max(below) for value in values) < max(1, math.ceil(wanted))
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30))
+def test_percentile_grows_with_the_share(values: list[float]) -> None:
+    ranks = [percentile(values, share / 20) for share in range(21)]
+    assert ranks == sorted(ranks)
+    assert ranks[0] == min(values)
+    assert ranks[-1] == max(values)
