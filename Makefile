@@ -56,6 +56,8 @@ schemas: $(VENV)/.installed
 lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/run.txt
 	sed -i "1i # Locked: every dependency with the digests of its files. Made by make lock." requirements/run.txt
+	uv pip compile pyproject.toml --extra github --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/github.txt
+	sed -i "1i # Locked: the same, and what publishing to GitHub needs. Made by make lock." requirements/github.txt
 	uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/test.txt
 	sed -i "1i # Locked: the same, and what the tests need. Made by make lock." requirements/test.txt
 
