@@ -77,8 +77,8 @@ def obstacles_section(report: RunReport) -> str:
     return _listed("What stands in the way", report.certificate.obstacles)
 
 
-def gateways_section(report: RunReport) -> str:
-    """Return the five gateways with their reasons."""
+def gateways_section(report: RunReport, level: int = 2) -> str:
+    """Return the five gateways with their reasons, under a heading of that level."""
     rows: list[list[Cell]] = []
     for gateway, result in sorted(report.certificate.gateways.items()):
         reasons = list(result.reasons[:2])
@@ -86,11 +86,16 @@ def gateways_section(report: RunReport) -> str:
             reasons.append(f"and {rest} more")
         why = join("; ", [escape_text(reason, _MAX_SENTENCE) for reason in reasons])
         rows.append([gateway.value, _STATES[result.state], why])
-    return _section("Gateways", table(["Gateway", "State", "Why"], rows))
+    return _section("Gateways", table(["Gateway", "State", "Why"], rows), level=level)
 
 
-def categories_section(report: RunReport) -> str:
-    """Return each category's points, the penalties, and how they come to the score."""
+def categories_section(report: RunReport, level: int = 2) -> str:
+    """Return each category's points, the penalties, and how they come to the score.
+
+    Args:
+        report: what is reported.
+        level: of the heading.
+    """
     certificate = report.certificate
     rows: list[list[Cell]] = []
     for category, result in certificate.categories.items():
@@ -118,7 +123,7 @@ def categories_section(report: RunReport) -> str:
     )
     penalties = _penalties([penalty.points for penalty in certificate.penalties])
     body = table(headers, rows, "l" + "r" * 9)
-    return _section("Categories", body, sums, penalties)
+    return _section("Categories", body, sums, penalties, level=level)
 
 
 def coverage_section(report: RunReport) -> str:
@@ -258,8 +263,8 @@ def _penalties(points: Sequence[int]) -> str:
     return f"{subject} took {sum(points)} points."
 
 
-def _section(title: str, *blocks: str) -> str:
-    return "\n\n".join([heading(2, title), *(block for block in blocks if block)])
+def _section(title: str, *blocks: str, level: int = 2) -> str:
+    return "\n\n".join([heading(level, title), *(block for block in blocks if block)])
 
 
 def _listed(title: str, sentences: Sequence[str]) -> str:

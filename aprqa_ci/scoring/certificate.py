@@ -146,6 +146,8 @@ class CertifiedCell(WireModel, frozen=True, kw_only=True):
     tally: CertifiedTally
     corroborated: tuple[str, ...]
     """The ids of the scenarios that were corroborated."""
+    failed: tuple[str, ...] = ()
+    """The ids of the scenarios that spoke against the model."""
     tokens_per_second: float | None
     """The median measured throughput."""
 
@@ -303,6 +305,7 @@ def build_certificate(
             name: CertifiedCell(
                 tally=_tally(cell.tally),
                 corroborated=cell.corroborated,
+                failed=cell.failed,
                 tokens_per_second=cell.tokens_per_second,
             )
             for name, cell in score.cells.items()

@@ -205,6 +205,8 @@ class CellSummary:
     tally: Tally
     corroborated: tuple[str, ...]
     """The ids of the scenarios that were corroborated."""
+    failed: tuple[str, ...]
+    """The ids of the scenarios that spoke against the model."""
     tokens_per_second: float | None
     """The median over the cell's throughput measurements."""
 

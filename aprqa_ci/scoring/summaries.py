@@ -105,6 +105,11 @@ def cell_summaries(ledger: Ledger) -> dict[str, CellSummary]:
             corroborated=tuple(
                 entry.scenario for entry in entries[name] if entry.outcome is Outcome.CORROBORATED
             ),
+            failed=tuple(
+                entry.scenario
+                for entry in entries[name]
+                if entry.outcome is not None and entry.outcome.is_failure
+            ),
             tokens_per_second=median(speeds[name]) if speeds[name] else None,
         )
         for name, modality, backend, format_, quantization in frames
