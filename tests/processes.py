@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["alive", "children_of", "until", "workers_of"]
+__all__ = ["alive", "children_of", "until", "workers_of", "workers_started_by"]
 
 _WORKER = b"aprqa_ci.execution.worker"
 
@@ -23,6 +23,17 @@ def children_of(pid: int) -> list[int]:
 def workers_of(pid: int) -> list[int]:
     """Return the cell processes among the children of a process."""
     return [each for each in children_of(pid) if _WORKER in _command(each)]
+
+
+def workers_started_by(pid: int) -> list[int]:
+    """Return the cell processes that a process started, even if it is gone by now."""
+    return [
+        each
+        for each in _pids()
+        if _WORKER in (command := _command(each))
+        and command.rstrip(b"\0").split(b"\0")[-1] == str(pid).encode()
+        and alive(each)
+    ]
 
 
 def until(holds: Callable[[], object], seconds: float = 20.0) -> bool:

@@ -85,7 +85,7 @@ def run(
     done: Mapping[str, CellResult] | None = None,
     observer: Onlooker | None = None,
     digests: Callable[[str, str, Mapping[str, str]], None] | None = None,
-    environment: Mapping[str, str] | None = None,
+    sink: Callable[[ScenarioResult], None] | None = None,
 ) -> Results:
     """Run all cells of a plan whose models lie below ``root``."""
     results: list[ScenarioResult] = []
@@ -93,13 +93,13 @@ def run(
         plan,
         [cell.id for cell in plan.cells],
         environment=RunEnvironment(
-            environment=environment or {"PATH": os.environ["PATH"], "HOME": str(root)},
+            environment={"PATH": os.environ["PATH"], "HOME": str(root)},
             home=root,
             root=root,
             now=lambda: datetime.now(UTC),
             workers=workers,
         ),
-        sink=results.append,
+        sink=sink or results.append,
         observer=observer or Onlooker(),
         done=done,
         digests=digests,

@@ -1,4 +1,4 @@
-"""A sound tiny model in both formats, and copies of it to break."""
+"""The bundled model in both formats, and copies of it to break."""
 
 import shutil
 from collections.abc import Callable
@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from aprqa_ci.execution.formats.convert import convert_safetensors_to_gguf
-from tests.tiny_llama import write_tiny_llama
+from aprqa_ci.execution.child import CellChild
+from aprqa_ci.execution.limits import Limits
+from aprqa_ci.execution.protocol import Reply, Request
 
-CONTEXT = 512
+BUNDLED = Path(__file__).parents[3] / "aprqa_ci" / "data" / "models" / "aprqa-tiny"
 
 
 @dataclass(frozen=True)
@@ -23,42 +24,52 @@ class TinyModel:
     @property
     def gguf(self) -> Path:
         """The GGUF file."""
-        return self.directory / "tiny-f16.gguf"
+        return self.directory / "aprqa-tiny-f16.gguf"
 
     @property
     def safetensors(self) -> Path:
         """The SafeTensors file."""
         return self.directory / "model.safetensors"
 
-    def convert(self) -> None:
-        """Make the GGUF file of the SafeTensors."""
-        convert_safetensors_to_gguf(self.directory, self.gguf, "f16")
-
 
 @pytest.fixture(scope="session")
 def sound_model(tmp_path_factory: pytest.TempPathFactory) -> TinyModel:
     """The model; not to be changed."""
     root = tmp_path_factory.mktemp("sound")
-    directory = write_tiny_llama(
-        root / "model", config={"max_position_embeddings": CONTEXT, "num_hidden_layers": 3}
-    )
-    model = TinyModel(root, directory)
-    model.convert()
-    return model
+    shutil.copytree(BUNDLED, root / "model", ignore=shutil.ignore_patterns("*q8_0*", "*q4_0*"))
+    return TinyModel(root, root / "model")
 
 
 @pytest.fixture
-def copy_model(sound_model: TinyModel, tmp_path: Path) -> Callable[[], TinyModel]:
-    """Copies the model, to be broken."""
-
-    def copy() -> TinyModel:
-        shutil.copytree(sound_model.directory, tmp_path / "model")
-        return TinyModel(tmp_path, tmp_path / "model")
-
-    return copy
-
-
-@pytest.fixture
-def model(copy_model: Callable[[], TinyModel]) -> TinyModel:
+def model(sound_model: TinyModel, tmp_path: Path) -> TinyModel:
     """A copy of the model, to be broken."""
-    return copy_model()
+    shutil.copytree(sound_model.directory, tmp_path / "model")
+    return TinyModel(tmp_path, tmp_path / "model")
+
+
+Hook = Callable[[CellChild, Request, int], None]
+
+
+@pytest.fixture
+def before_request(monkeypatch: pytest.MonkeyPatch) -> Callable[[Hook], list[Request]]:
+    """Calls a hook before each request that a child gets, with the number of its kind from 1."""
+
+    def install(hook: Hook) -> list[Request]:
+        sent: list[Request] = []
+        real = CellChild.request
+
+        def request(self: CellChild, request: Request, *, timeout_s: float) -> Reply:
+            sent.append(request)
+            hook(self, request, sum(isinstance(each, type(request)) for each in sent))
+            return real(self, request, timeout_s=timeout_s)
+
+        monkeypatch.setattr(CellChild, "request", request)
+        return sent
+
+    return install
+
+
+@pytest.fixture
+def patient_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gives loading all the time it wants, where only answers are to time out."""
+    monkeypatch.setattr(Limits, "load_seconds", lambda *_: 60.0)

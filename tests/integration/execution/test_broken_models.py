@@ -99,14 +99,14 @@ def test_nan_weights_are_found_in_the_file_and_in_the_answers(
 
 
 WRONG_CONFIGS: list[tuple[str, dict[str, Any]]] = [
-    ("LAYERS", {"num_hidden_layers": 2}),
-    ("LAYERS", {"num_hidden_layers": 4}),
-    ("HIDDEN", {"hidden_size": 128, "head_dim": 32}),
+    ("LAYERS", {"num_hidden_layers": 3}),
+    ("LAYERS", {"num_hidden_layers": 5}),
+    ("HIDDEN", {"hidden_size": 256, "head_dim": 64}),
     ("HEADS", {"num_attention_heads": 8}),
     ("HEADS", {"num_key_value_heads": 4}),
-    ("HEADS", {"head_dim": 8}),
-    ("VOCAB", {"vocab_size": 300}),
-    ("DTYPE", {"torch_dtype": "float32"}),
+    ("HEADS", {"head_dim": 16}),
+    ("VOCAB", {"vocab_size": 1100}),
+    ("DTYPE", {"torch_dtype": "float32", "dtype": "float32"}),
     ("CONFIG", {"hidden_size": None}),
     ("CONFIG", {"num_hidden_layers": "three"}),
 ]
@@ -120,7 +120,7 @@ def test_a_wrong_config_is_found(model: Any, gate: str, changes: dict[str, Any])
 
 
 @pytest.mark.parametrize(
-    "changes", [{"num_hidden_layers": 4}, {"head_dim": 8}, {"hidden_size": None}]
+    "changes", [{"num_hidden_layers": 5}, {"head_dim": 16}, {"hidden_size": None}]
 )
 def test_a_model_that_is_not_what_its_config_says_is_not_loaded(
     model: Any, changes: dict[str, Any]
@@ -147,7 +147,9 @@ def test_layers_swapped_by_a_converter_are_found_against_the_ground_truth(model:
     truth, swapped = _cell(ModelFormat.SAFETENSORS), _cell()
     results = run(plan_of(truth, swapped), model.root)
     assert _falsified(results, truth) == set()
-    assert _falsified(results, swapped) == {"F-COMP-AGREE-001", "F-REGR-ROUNDTRIP-001"}
+    falsified = _falsified(results, swapped)
+    assert falsified >= {"F-COMP-AGREE-001", "F-REGR-ROUNDTRIP-001"}
+    assert not any(name.startswith(("G0", "G1")) for name in falsified)
     assert "blk" not in results.of("F-REGR-ROUNDTRIP-001", swapped).reason
     assert "model.layers." in results.of("F-REGR-ROUNDTRIP-001", swapped).reason
 
@@ -179,10 +181,10 @@ def test_a_model_without_tokenizer_is_not_loaded(model: Any, text: str | None) -
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("llama.block_count", 2),
+        ("llama.block_count", 3),
         ("llama.context_length", 1024),
         ("llama.attention.head_count_kv", 4),
-        ("llama.vocab_size", 300),
+        ("llama.vocab_size", 1100),
         ("tokenizer.ggml.eos_token_id", 1),
     ],
 )

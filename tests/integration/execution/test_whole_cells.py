@@ -1,6 +1,8 @@
 """Sound models on the real engines: everything planned is run, once, and holds."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -172,20 +174,15 @@ def test_speed_is_measured_while_nobody_else_computes(
         finally:
             inside["all"] -= 1
 
-    class Timed:
-        def __init__(self, quiet: Quiet) -> None:
-            self._held = timed(quiet)
-
-        def __enter__(self) -> None:
-            self._held.__enter__()
+    @contextmanager
+    def noted(quiet: Quiet) -> Iterator[None]:
+        with timed(quiet):
             inside["timed"] += 1
-
-        def __exit__(self, *error: object) -> None:
+            yield
             inside["timed"] -= 1
-            self._held.__exit__(*error)
 
     monkeypatch.setattr(CellChild, "request", request)
-    monkeypatch.setattr(Quiet, "timed", lambda self: Timed(self))  # noqa: PLW0108 - a method, so that it is bound
+    monkeypatch.setattr(Quiet, "timed", noted)
     cells = [
         cell_of(
             modality=modality,
