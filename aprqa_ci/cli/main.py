@@ -63,10 +63,15 @@ def cli() -> None:
     """
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run the command line and return its exit code; no exception but a bug leaves it."""
+def run(arguments: Sequence[str], *, last: bool = False) -> int:
+    """Run the command line and return its exit code; no exception but a bug leaves it.
+
+    Args:
+        arguments: what follows the program's name.
+        last: whether the process ends when this returns.
+    """
     try:
-        with signals_as_errors():
+        with signals_as_errors(last=last):
             cli.main(args=list(arguments), prog_name="aprqa", standalone_mode=False)
     except InputError as error:
         for problem in error.problems:

@@ -11,15 +11,21 @@ __all__ = ["signals_as_errors"]
 
 
 @contextmanager
-def signals_as_errors() -> Iterator[None]:
+def signals_as_errors(*, last: bool = False) -> Iterator[None]:
     """Raise an error of ours in the main thread for SIGINT and SIGTERM while the block runs.
 
     The first signal ends the run; more of them are ignored, for they would cut short the ending of
     child processes and the closing of the journal, which take at most seconds.
+
+    Args:
+        last: whether the process ends with the block. A signal that comes after the first is then
+            ignored to the very end; otherwise what was in force before the block is so again.
     """
+    first: list[int] = []
 
     def ended(number: int, frame: FrameType | None) -> None:
         del frame
+        first.append(number)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         if number == signal.SIGINT:
@@ -32,5 +38,6 @@ def signals_as_errors() -> Iterator[None]:
     try:
         yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        if not (last and first):
+            for number, handler in before.items():
+                signal.signal(number, handler)
