@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import UUID
+from uuid import NAMESPACE_URL, uuid5
 
 from aprqa_ci.evidence.building import RecordContext, record_of
 from aprqa_ci.evidence.merging import ShardEvidence, ShardManifest
@@ -93,8 +93,8 @@ def made_records(
                 cause=cause if named else None,
                 finished_at=moment,
             )
-            number = (int(start.timestamp()) << 32) + len(records)
-            records.append(record_of(result, context, identifier=UUID(int=number)))
+            name = f"{scenario.id} {run_id} {attempt} {start}"
+            records.append(record_of(result, context, identifier=uuid5(NAMESPACE_URL, name)))
     return tuple(records)
 
 

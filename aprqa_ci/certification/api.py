@@ -1,6 +1,7 @@
 """``aprqa_ci.certify``: the whole way in one call."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from aprqa_ci.certification.bundle import Bundle
@@ -44,7 +45,7 @@ def certify(
     readme: Path | str | None = None,
     resume: bool = False,
     append: bool = False,
-    workers: int = 1,
+    workers: int | None = None,
     surroundings: Surroundings | None = None,
     observer: Observer | None = None,
 ) -> list[Bundle]:
@@ -61,7 +62,7 @@ def certify(
         readme: the README whose table is updated; absent, none is.
         resume: go on with an interrupted run.
         append: keep the evidence of earlier runs.
-        workers: cells that run side by side.
+        workers: cells that run side by side; absent, as many as the surroundings say.
         surroundings: the outside world; absent, this process's own.
         observer: watches; absent, nobody does.
 
@@ -72,7 +73,9 @@ def certify(
     Raises:
         InputError: a playbook, an option or a file is wrong; all problems are named.
     """
-    world = surroundings or Surroundings(workers=workers)
+    world = surroundings or Surroundings()
+    if workers is not None:
+        world = replace(world, workers=workers)
     plan = make_plan(
         playbooks,
         options=PlanOptions(tier=tier, only=tuple(only), backends=tuple(backends), engine=engine),

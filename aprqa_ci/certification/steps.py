@@ -19,6 +19,7 @@ from aprqa_ci.certification.bundle import (
     write_bundle,
 )
 from aprqa_ci.certification.diagnostics import write_diagnostics
+from aprqa_ci.certification.resuming import finished_bundles
 from aprqa_ci.certification.running import RunOptions, RunOutput, run_into
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.building import utc_text
@@ -147,7 +148,7 @@ def certify_plan(
     Args:
         plan: the plan.
         out: the directory of bundles, ``certifications``.
-        resume: go on with an interrupted run.
+        resume: go on with an interrupted run; the playbooks that it had finished stay as they are.
         append: keep the records of earlier runs; the newest run is the one that is scored.
         surroundings: the outside world.
         observer: watches.
@@ -157,8 +158,12 @@ def certify_plan(
         AprqaError: the run was interrupted; journals hold what was recorded.
     """
     host = surroundings.host()
+    finished = finished_bundles(plan, out) if resume else {}
     bundles = []
     for entry in plan.playbooks:
+        if entry.name in finished:
+            bundles.append(finished[entry.name])
+            continue
         directory = out / entry.name
         own = plan.for_playbook(entry.name)
         earlier = _earlier_records(directory) if append else ()
@@ -174,7 +179,7 @@ def certify_plan(
         bundle = write_bundle(
             directory,
             own,
-            (*earlier, *output.records),
+            _joined(earlier, output.records),
             model_digests=output.digests.get(entry.name, {}),
         )
         write_reports(bundle.directory, bundle.report)
@@ -288,6 +293,17 @@ def _require_engine(name: str | None) -> None:
     if name is not None and name not in known:
         what = f"there is no engine {name!r}; known: {', '.join(known)}"
         raise InputError(Problem(what=what, hint=near_name(name, known)))
+
+
+def _joined(
+    earlier: Sequence[EvidenceRecord], records: Sequence[EvidenceRecord]
+) -> tuple[EvidenceRecord, ...]:
+    """Join the records of earlier runs with those of this one, each once.
+
+    A run that was ended between writing its evidence and removing its journal has left both.
+    """
+    own = {record.id for record in records}
+    return (*(record for record in earlier if record.id not in own), *records)
 
 
 def _has_markers(readme: Path) -> bool:
