@@ -17,6 +17,7 @@ import msgspec.inspect
 
 from aprqa_ci.evidence.record import EvidenceRecord
 from aprqa_ci.planning.plan import PLAN_SCHEMA, Plan
+from aprqa_ci.planning.runner_classes import RUNNERS_SCHEMA, RunnerFile
 from aprqa_ci.planning.suites import Suite
 from aprqa_ci.playbook.field_types import QUANTIZATION_FORMAT
 from aprqa_ci.playbook.model import Playbook
@@ -84,6 +85,13 @@ SCHEMAS: Final[tuple[SchemaEntry, ...]] = (
         description="Questions whose parameters are drawn from the seed.",
         model=Suite,
         version="aprqa-suite/1",
+    ),
+    SchemaEntry(
+        name="runners",
+        title="Runner classes",
+        description="Which machines there are, what fits on them, and who may use them.",
+        model=RunnerFile,
+        version=RUNNERS_SCHEMA,
     ),
 )
 """All kinds of documents that have a schema. To add one, add its entry and run the script."""

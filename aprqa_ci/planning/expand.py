@@ -9,6 +9,7 @@ import msgspec
 
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.gates import gate_catalogue, inspect_gate_ids
+from aprqa_ci.planning.durations import Timings
 from aprqa_ci.planning.identifiers import cell_id, prompt_id, select
 from aprqa_ci.planning.plan import (
     Baseline,
@@ -20,7 +21,8 @@ from aprqa_ci.planning.plan import (
 )
 from aprqa_ci.planning.planned_playbook import planned_playbook
 from aprqa_ci.planning.prompt_source import PromptSource
-from aprqa_ci.planning.shards import pack
+from aprqa_ci.planning.runner_classes import RunnerClass
+from aprqa_ci.planning.shards import ShardOptions, pack
 from aprqa_ci.planning.tiers import Tier, default_tier, tier_named
 from aprqa_ci.playbook.load import LoadedPlaybook, declared_tier
 from aprqa_ci.playbook.model import Playbook
@@ -46,8 +48,16 @@ class PlanOptions:
     """Only these backends."""
     engine: str | None = None
     """The engine that every cell is to use."""
-    shards: int = 1
-    """Into how many shards the cells are packed, at most."""
+    shards: int | None = 1
+    """Into how many shards the cells are packed, at most; ``None`` leaves it to the next two."""
+    target_minutes: float | None = None
+    """How long a shard is to take; absent: what ``data/packing.yaml`` says."""
+    max_shards: int | None = None
+    """At most so many shards; absent: what ``data/packing.yaml`` says."""
+    runners: tuple[RunnerClass, ...] = ()
+    """The classes of machines; without any, one machine is to take every cell."""
+    fork: bool = False
+    """Whether the plan is for a fork's pull request."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +73,7 @@ def expand(
     tool_version: str,
     root: Path,
     baselines: dict[str, Baseline] | None = None,
+    timings: Timings | None = None,
 ) -> Plan:
     """Expand playbooks into a plan. Pure: the same values give the same plan.
 
@@ -73,9 +84,11 @@ def expand(
         root: what paths in the plan are relative to, so that the plan says the same on every
             machine that has the repository.
         baselines: the last accepted certificates by playbook name.
+        timings: what cells took before; shards are packed by it, and nothing else depends on it.
 
     Raises:
-        InputError: unknown tier, nothing left to test, or a glob that matches nothing.
+        InputError: unknown tier, nothing left to test, a glob that matches nothing, or too few
+            shards.
     """
     tiers = {loaded.playbook.name: _tier_of(loaded, options) for loaded in playbooks}
     cells = {loaded.playbook.name: _cells(loaded, tiers, options) for loaded in playbooks}
@@ -116,11 +129,25 @@ def expand(
                 )
             )
             kept = _with_baseline(kept, name, tiers[name], baseline)
+    packed = pack(
+        kept,
+        planned,
+        ShardOptions(
+            shards=options.shards,
+            target_minutes=options.target_minutes,
+            max_shards=options.max_shards,
+            runners=options.runners,
+            fork=options.fork,
+            timings=timings or {},
+        ),
+    )
     return Plan(
         tool_version=tool_version,
         playbooks=tuple(planned),
         cells=kept,
-        shards=pack(kept, planned, shards=options.shards),
+        shards=packed.shards,
+        unplaced=packed.unplaced,
+        deferred=packed.deferred,
     )
 
 

@@ -4,9 +4,10 @@ A plan is what completeness is proven against: a scenario that the plan names an
 is missing, and a missing scenario counts against the model.
 """
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
+from msgspec import Meta
 
 from aprqa_ci.vocabulary import Backend, FailurePolicy, Modality, ModelFormat, SizeCategory
 from aprqa_ci.wire import WireModel, digest_of
@@ -18,6 +19,7 @@ __all__ = [
     "GroundTruth",
     "OracleSpec",
     "PerformanceLimits",
+    "PlacedOut",
     "Plan",
     "PlannedCell",
     "PlannedModel",
@@ -25,6 +27,8 @@ __all__ = [
     "PlannedScenario",
     "PlannedShard",
     "PromptCase",
+    "RunnerGroup",
+    "RunsOn",
     "plan_digest",
 ]
 
@@ -176,12 +180,42 @@ class PlannedPlaybook(WireModel, frozen=True, kw_only=True):
     baseline: Baseline | None = None
 
 
+RunnerLabel = Annotated[str, Meta(min_length=1, max_length=256)]
+RunnerLabels = Annotated[tuple[RunnerLabel, ...], Meta(min_length=1, max_length=16)]
+
+
+class RunnerGroup(WireModel, frozen=True, kw_only=True, omit_defaults=True):
+    """Machines asked for by their group, as GitHub's ``runs-on`` has it."""
+
+    group: RunnerLabel
+    """The runner group. Required."""
+    labels: RunnerLabel | RunnerLabels | None = None
+    """One label or several that the machine of the group must have."""
+
+
+RunsOn = RunnerLabel | RunnerLabels | RunnerGroup
+"""What a job asks GitHub for: a label, several labels, or a group."""
+
+
 class PlannedShard(WireModel, frozen=True, kw_only=True):
     """A part of the plan that one job executes."""
 
     id: str
     cells: tuple[str, ...]
     expected_seconds: float
+    runner: str | None = None
+    """The runner class; absent in a plan for the machine that it is made on."""
+    runs_on: RunsOn | None = None
+    """What the job asks GitHub for."""
+    timeout_minutes: int | None = None
+    """After how many minutes the job is ended."""
+
+
+class PlacedOut(WireModel, frozen=True, kw_only=True):
+    """A cell that is in no shard; its scenarios are missing, and that blocks the certificate."""
+
+    cell: str
+    reason: str
 
 
 class Plan(WireModel, frozen=True, kw_only=True):
@@ -192,6 +226,10 @@ class Plan(WireModel, frozen=True, kw_only=True):
     playbooks: tuple[PlannedPlaybook, ...]
     cells: tuple[PlannedCell, ...]
     shards: tuple[PlannedShard, ...]
+    unplaced: tuple[PlacedOut, ...] = ()
+    """Cells that no runner class has room for."""
+    deferred: tuple[PlacedOut, ...] = ()
+    """Cells that no class may take for a fork's pull request, and that another run will."""
 
     def cells_of(self, playbook: str) -> tuple[PlannedCell, ...]:
         """Return the cells of the playbook with that name, in plan order."""
@@ -200,14 +238,16 @@ class Plan(WireModel, frozen=True, kw_only=True):
     def for_playbook(self, playbook: str) -> "Plan":
         """Return the plan of one playbook alone, without shards.
 
-        Its digest is what evidence names: it does not change with the packing into shards or with
-        the other playbooks of the plan.
+        Its digest is what evidence names: it does not change with the packing into shards, with
+        the machines that there are, or with the other playbooks of the plan.
         """
         return msgspec.structs.replace(
             self,
             playbooks=tuple(entry for entry in self.playbooks if entry.name == playbook),
             cells=self.cells_of(playbook),
             shards=(),
+            unplaced=(),
+            deferred=(),
         )
 
     def playbook_named(self, name: str) -> "PlannedPlaybook":
