@@ -1,12 +1,10 @@
 """``aprqa engines``, ``aprqa gates`` and ``aprqa tiers``."""
 
-import sys
-
 import click
 from rich.table import Table
 from rich.text import Text
 
-from aprqa_ci.cli.output import console
+from aprqa_ci.cli.output import console, write_out
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.execution.engines.registry import engines as known_engines
 from aprqa_ci.gates import gate_catalogue
@@ -24,7 +22,7 @@ def engines(*, as_json: bool) -> None:
     """Which engines are here, what they can run, and how to get the others."""
     infos = [engine.info() for engine in known_engines().values()]
     if as_json:
-        sys.stdout.write(pretty_json(infos).decode())
+        write_out(pretty_json(infos).decode())
         return
     out = console()
     table = Table(box=None, pad_edge=False)
@@ -58,7 +56,7 @@ def gates(*, gate_ids: tuple[str, ...], as_json: bool) -> None:
         )
     chosen = [gate for gate in catalogue.values() if not gate_ids or gate.id in gate_ids]
     if as_json:
-        sys.stdout.write(pretty_json(chosen).decode())
+        write_out(pretty_json(chosen).decode())
         return
     out = console()
     for gate in chosen:
@@ -73,7 +71,7 @@ def tiers(*, as_json: bool) -> None:
     """What each tier tests, and what it can end in."""
     known = list(load_tiers().values())
     if as_json:
-        sys.stdout.write(pretty_json(known).decode())
+        write_out(pretty_json(known).decode())
         return
     out = console()
     for tier in known:

@@ -11,7 +11,6 @@ from aprqa_ci.cli.listing import list_plan
 from aprqa_ci.cli.options import plan_options, playbooks_argument, workers_option
 from aprqa_ci.cli.output import console, raise_for, show_failures, show_paths, show_score
 from aprqa_ci.cli.progress import progress
-from aprqa_ci.errors import InputError
 from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.vocabulary import Backend
 
@@ -37,7 +36,11 @@ __all__ = ["certify"]
     help="The registry to update; it is made if it is missing.",
 )
 @click.option("--no-register", is_flag=True, help="Leave models.csv and README as they are.")
-@click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Go on with an interrupted run; an appending one needs --append again.",
+)
 @click.option("--append", is_flag=True, help="Keep the evidence of earlier runs.")
 @click.option("--dry-run", is_flag=True, help="List every scenario and touch nothing.")
 def certify(
@@ -71,9 +74,6 @@ def certify(
         surroundings=surroundings,
         certifications=out,
     )
-    if resume and append:
-        msg = "--resume goes on with a run, --append starts another; give one of them"
-        raise InputError(msg)
     shown = console()
     if dry_run:
         list_plan(shown, plan)

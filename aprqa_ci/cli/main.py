@@ -86,9 +86,8 @@ def run(arguments: Sequence[str], *, last: bool = False) -> int:
         return InputError.exit_code
     except click.exceptions.Exit as error:
         return error.exit_code
-    except BrokenPipeError:
-        # The reader of our output has gone; that is its right.
-        sys.stderr.close()
+    except SystemExit:
+        # Click's answer to a reader of the help that has gone, and 1 would be a verdict.
         return 0
     return 0
 

@@ -1,5 +1,7 @@
 """What people see: the console, the verdict and the tables."""
 
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,7 +15,15 @@ from aprqa_ci.plain_text import one_line, shorten
 from aprqa_ci.scoring.score import Score
 from aprqa_ci.vocabulary import GatewayState, Outcome, Status
 
-__all__ = ["console", "raise_for", "raise_for_scores", "show_failures", "show_paths", "show_score"]
+__all__ = [
+    "console",
+    "raise_for",
+    "raise_for_scores",
+    "show_failures",
+    "show_paths",
+    "show_score",
+    "write_out",
+]
 
 _STATUS_STYLES = {
     Status.CERTIFIED: "bold green",
@@ -31,12 +41,36 @@ _MOST_FAILURES = 10
 _MOST_TEXT = 160
 
 
+class _Console(Console):
+    """A console that a run outlives: when its reader goes, the work goes on in silence."""
+
+    def on_broken_pipe(self) -> None:
+        self.quiet = True
+        _discard_output()
+
+
 def console(*, stderr: bool = False) -> Console:
     """Return the console; not on a terminal, it is wide and plain, for logs and pipes."""
-    made = Console(stderr=stderr, highlight=False, emoji=False)
+    made = _Console(stderr=stderr, highlight=False, emoji=False)
     if not made.is_terminal:
-        made = Console(stderr=stderr, highlight=False, emoji=False, width=_WIDTH, no_color=True)
+        made = _Console(stderr=stderr, highlight=False, emoji=False, width=_WIDTH, no_color=True)
     return made
+
+
+def write_out(text: str) -> None:
+    """Write text for programs to standard output; that its reader has gone is no error."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _discard_output()
+
+
+def _discard_output() -> None:
+    # What is left in the buffer would fail again when the interpreter flushes it at its end.
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def show_score(out: Console, score: Score) -> None:

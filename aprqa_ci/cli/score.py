@@ -1,6 +1,5 @@
 """``aprqa score``."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +8,13 @@ from rich.console import Console
 from rich.text import Text
 
 from aprqa_ci.certification.bundle import EVIDENCE_NAME, PLAN_NAME, read_plan
-from aprqa_ci.cli.output import console, raise_for_scores, show_failures, show_score
+from aprqa_ci.cli.output import (
+    console,
+    raise_for_scores,
+    show_failures,
+    show_score,
+    write_out,
+)
 from aprqa_ci.evidence.reading import read_evidence
 from aprqa_ci.plain_text import one_line
 from aprqa_ci.planning.plan import Plan
@@ -71,7 +76,7 @@ def _scores(path: Path, plan: Plan | None, policy: str) -> list[Score]:
 
 
 def _write_json(value: ScoreSummary | Sequence[ScoreSummary]) -> None:
-    sys.stdout.write(pretty_json(value).decode())
+    write_out(pretty_json(value).decode())
 
 
 def _show_explanation(out: Console, scored: Score) -> None:

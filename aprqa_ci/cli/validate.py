@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
+import msgspec
 from rich.text import Text
 
 from aprqa_ci.certification.bundle import CERTIFICATE_NAME, read_bundle
@@ -16,9 +17,16 @@ from aprqa_ci.planning.plan import PLAN_SCHEMA, Plan
 from aprqa_ci.playbook.load import load_playbook
 from aprqa_ci.registry.models_csv import MAX_REGISTRY_BYTES, read_registry
 from aprqa_ci.scoring.certificate import Certificate
-from aprqa_ci.wire import MAX_WIRE_BYTES, decode_wire
+from aprqa_ci.wire import MAX_WIRE_BYTES, decode_wire, near_name
 
 __all__ = ["validate"]
+
+
+class _Head(msgspec.Struct):
+    """What every JSON file of ours but the evidence begins with."""
+
+    schema: str | None = None
+
 
 _JSON_MODELS: dict[str, type] = {
     PLAN_SCHEMA: Plan,
@@ -101,10 +109,20 @@ def _check_registry(path: Path) -> list[str]:
 
 def _check_json(path: Path) -> list[str]:
     data = read_bounded(path, MAX_WIRE_BYTES)
-    head = data[:400].decode("utf-8", "replace")
-    for schema, model in _JSON_MODELS.items():
-        if f'"{schema}"' in head:
-            decode_wire(data, model, source=path)
-            return []
-    parse_evidence(data, source=path)
+    schema = _schema_of(data)
+    if schema is None:
+        parse_evidence(data, source=path)
+    elif schema in _JSON_MODELS:
+        decode_wire(data, _JSON_MODELS[schema], source=path)
+    else:
+        known = list(_JSON_MODELS)
+        hint = near_name(schema, known) or f"known are {', '.join(known)}"
+        raise InputError(Problem(what=f"the schema {schema!r} is not known", path=path, hint=hint))
     return []
+
+
+def _schema_of(data: bytes) -> str | None:
+    try:
+        return msgspec.json.decode(data, type=_Head).schema
+    except (msgspec.DecodeError, RecursionError):
+        return None

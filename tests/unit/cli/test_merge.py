@@ -1,0 +1,95 @@
+import json
+from itertools import permutations
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+
+from aprqa_ci.evidence.merging import EVIDENCE_NAME, MANIFEST_NAME
+from aprqa_ci.evidence.reading import write_evidence
+from aprqa_ci.files import sha256_bytes
+from aprqa_ci.planning.plan import Plan
+from aprqa_ci.wire import pretty_json
+from tests.playbooks import planned, playbook_data
+from tests.records import made_shard
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Aprqa
+
+PLAN = planned(
+    playbook_data(test_matrix={"modalities": ["run", "chat", "serve"]}), tier="mvp", shards=3
+)
+
+
+def write(directory: Path, name: str, *, attempt: int = 1, plan: Plan = PLAN) -> Path:
+    shard = made_shard(plan, name, attempt=attempt)
+    data = write_evidence(directory / EVIDENCE_NAME, shard.records)
+    manifest = msgspec.structs.replace(shard.manifest, files={EVIDENCE_NAME: sha256_bytes(data)})
+    (directory / MANIFEST_NAME).write_bytes(pretty_json(manifest))
+    return directory
+
+
+@pytest.fixture
+def shards(tmp_path: Path) -> list[Path]:
+    (tmp_path / "plan.json").write_bytes(pretty_json(PLAN))
+    return [write(tmp_path / shard.id, shard.id) for shard in PLAN.shards]
+
+
+def test_shards_in_any_order_give_the_same_verdict(
+    aprqa: "Aprqa", shards: list[Path], tmp_path: Path
+) -> None:
+    told = set()
+    for number, order in enumerate(permutations(shards)):
+        ended = aprqa("merge", *order, "--plan", "plan.json", "-o", f"out{number}")
+        assert ended.code == 0
+        told.add(ended.out.replace(f"out{number}", "out"))
+        assert "status CERTIFIED" in ended.out
+        certificate = json.loads((tmp_path / f"out{number}/tiny/certificate.json").read_bytes())
+        assert certificate["mqs"] == 1000
+        assert certificate["coverage"]["missing"] == []
+        assert (tmp_path / f"out{number}/tiny/report.md").exists()
+    assert len(told) == 1
+
+
+def test_a_missing_shard_is_named_and_leaves_no_verdict(aprqa: "Aprqa", shards: list[Path]) -> None:
+    ended = aprqa("merge", shards[0], shards[2], "--plan", "plan.json", "-o", "out")
+    assert ended.code == 3
+    assert ended.out.startswith("missing: shard s002\n")
+    assert "status INCONCLUSIVE" in ended.out
+
+
+def test_an_older_attempt_is_left_out_and_named(
+    aprqa: "Aprqa", shards: list[Path], tmp_path: Path
+) -> None:
+    again = write(tmp_path / "again", "s002", attempt=2)
+    ended = aprqa("merge", *shards, again, "--plan", "plan.json", "-o", "out")
+    assert ended.code == 0
+    assert ended.out.startswith("left out s002 a1: a newer attempt is there\n")
+
+
+def test_every_problem_is_told_and_nothing_is_written(
+    aprqa: "Aprqa", shards: list[Path], tmp_path: Path
+) -> None:
+    other = planned(playbook_data(), tier="quick")
+    foreign = write(tmp_path / "foreign", "s001", plan=other)
+    ended = aprqa("merge", *shards, foreign, shards[1], "--plan", "plan.json", "-o", "out")
+    assert ended.code == 2
+    assert "ran another plan" in ended.err
+    assert "shard s002 attempt 1 is given twice" in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_directory_that_is_no_shard_is_bad_input(
+    aprqa: "Aprqa", shards: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    ended = aprqa("merge", *shards, "empty", "--plan", "plan.json", "-o", "out")
+    assert ended.code == 2
+    assert "error: empty/manifest.json: cannot read the file: No such file" in ended.err
+
+
+def test_a_plan_that_is_not_there_is_bad_input(aprqa: "Aprqa", shards: list[Path]) -> None:
+    ended = aprqa("merge", *shards, "--plan", "paln.json", "-o", "out")
+    assert ended.code == 2
+    assert "error: paln.json: cannot read the file" in ended.err
