@@ -86,6 +86,7 @@ def run(
     observer: Onlooker | None = None,
     digests: Callable[[str, str, Mapping[str, str]], None] | None = None,
     sink: Callable[[ScenarioResult], None] | None = None,
+    machine: str = "",
 ) -> Results:
     """Run all cells of a plan whose models lie below ``root``."""
     results: list[ScenarioResult] = []
@@ -98,6 +99,7 @@ def run(
             root=root,
             now=lambda: datetime.now(UTC),
             workers=workers,
+            machine=machine,
         ),
         sink=sink or results.append,
         observer=observer or Onlooker(),

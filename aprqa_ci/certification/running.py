@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
@@ -18,7 +18,7 @@ from aprqa_ci.evidence.journal import (
     ModelDigests,
     read_journal,
 )
-from aprqa_ci.evidence.record import EvidenceHost, EvidenceRecord, MetadataKey
+from aprqa_ci.evidence.record import EvidenceHost, EvidenceRecord, MetadataKey, machine_of
 from aprqa_ci.execution.host import HostDescription
 from aprqa_ci.execution.machine import Observer, RunEnvironment
 from aprqa_ci.execution.result import ScenarioResult
@@ -106,7 +106,7 @@ def run_into(
         run_cells(
             plan,
             cells,
-            environment=environment,
+            environment=replace(environment, machine=machine_of(evidence_host)),
             sink=sink,
             observer=observer,
             done={record.metadata[MetadataKey.SCENARIO]: cell_result(record) for record in records},

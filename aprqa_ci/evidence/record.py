@@ -18,6 +18,7 @@ __all__ = [
     "EvidenceRecord",
     "EvidenceScenario",
     "MetadataKey",
+    "machine_of",
     "model_id_of",
 ]
 
@@ -95,6 +96,11 @@ class EvidenceHost(WireModel, frozen=True, kw_only=True):
     gpu: str | None = None
     apr_version: str
     """The tool that wrote the record and its version, for example ``aprqa-ci/0.1.0``."""
+
+
+def machine_of(host: EvidenceHost) -> str:
+    """Return what kind of machine it is: figures of two machines of one kind can be compared."""
+    return f"{host.cpu}; {host.gpu or 'no gpu'}"
 
 
 class EvidenceRecord(WireModel, frozen=True, kw_only=True):

@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from aprqa_ci.execution.cell_session import CellSession, SessionContext
 from aprqa_ci.execution.child import ChildDiedError, ChildTimeoutError
 from aprqa_ci.execution.derived import CellResult, conclude_cell
@@ -22,7 +24,7 @@ from aprqa_ci.execution.resolve import ModelNotFoundError
 from aprqa_ci.execution.result import Cause, ScenarioResult
 from aprqa_ci.execution.thresholds import load_thresholds
 from aprqa_ci.gates import gate_catalogue
-from aprqa_ci.planning.plan import PlannedCell, PlannedScenario
+from aprqa_ci.planning.plan import BaselineCell, PlannedCell, PlannedScenario
 from aprqa_ci.vocabulary import Outcome
 
 __all__ = ["CellRun"]
@@ -240,7 +242,6 @@ class CellRun:
 
     def _conclude(self) -> None:
         pending = {each.id: each for each in self._pending("derived")}
-        baseline = self._playbook.baseline
         findings = conclude_cell(
             self._cell,
             tuple(
@@ -248,7 +249,7 @@ class CellRun:
                 for result in self._results.values()
                 if gate_catalogue()[result.gate_id].made_by != "derived"
             ),
-            baseline.cells.get(self._cell.id) if baseline else None,
+            self._baseline(),
             load_thresholds(),
         )
         for finding in findings:
@@ -262,6 +263,16 @@ class CellRun:
                 reason=finding.reason,
                 cause=Cause(kind=kind, word=word) if finding.cause else None,
             )
+
+    def _baseline(self) -> BaselineCell | None:
+        """Return what to compare with; another kind of machine has another throughput."""
+        baseline = self._playbook.baseline
+        if baseline is None or self._cell.id not in baseline.cells:
+            return None
+        cell = baseline.cells[self._cell.id]
+        if self._machine.environment.machine in baseline.machines:
+            return cell
+        return msgspec.structs.replace(cell, tokens_per_second=None)
 
 
 def _of_ours(error: Exception) -> str:

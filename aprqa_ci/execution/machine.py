@@ -53,6 +53,8 @@ class RunEnvironment:
     """Cells that run side by side."""
     threads: int = 1
     """Threads of each engine."""
+    machine: str = ""
+    """What kind of machine this is, in the words of a baseline's ``machines``."""
 
 
 class Machine:

@@ -122,6 +122,8 @@ class Baseline(WireModel, frozen=True, kw_only=True):
 
     certificate_digest: str
     model_digests: dict[str, str] = msgspec.field(default_factory=dict)
+    machines: tuple[str, ...] = ()
+    """The processors and GPUs it was measured on; throughput is compared on the same alone."""
     cells: dict[str, BaselineCell]
 
 

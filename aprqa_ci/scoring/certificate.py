@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from aprqa_ci.errors import InputError
-from aprqa_ci.evidence.record import EvidenceHost, EvidenceRecord, MetadataKey
+from aprqa_ci.evidence.record import EvidenceHost, EvidenceRecord, MetadataKey, machine_of
 from aprqa_ci.planning.plan import Baseline, BaselineCell, Plan, plan_digest
 from aprqa_ci.scoring.evaluate import own_records
 from aprqa_ci.scoring.runs import newest_run, time_span
@@ -336,6 +336,7 @@ def baseline_from(certificate: Certificate) -> Baseline:
             for variant, files in certificate.model.files.items()
             for name, digest in files.items()
         },
+        machines=tuple(sorted({machine_of(host) for host in certificate.hosts})),
         cells={
             name: BaselineCell(
                 corroborated=cell.corroborated, tokens_per_second=cell.tokens_per_second

@@ -245,6 +245,23 @@ def test_a_baseline_is_compared_with(sound_model: Any) -> None:
     assert results.outcomes()["F-REGR-BASELINE-001"] == "Corroborated"
 
 
+@pytest.mark.parametrize(
+    ("machine", "outcome"), [("this kind", "Falsified"), ("another kind", "Corroborated")]
+)
+def test_throughput_is_compared_on_the_same_kind_of_machine_alone(
+    sound_model: Any, machine: str, outcome: str
+) -> None:
+    cell = cell_of(
+        prompts=PROMPTS[:1], checks=("F-PERF-TPS-001",), derived=("F-REGR-BASELINE-001",)
+    )
+    fast = BaselineCell(corroborated=(f"{cell.id}#001",), tokens_per_second=1e9)
+    baseline = Baseline(certificate_digest="0", machines=("this kind",), cells={cell.id: fast})
+    results = run(
+        plan_of(cell, playbook=playbook_of(baseline=baseline)), sound_model.root, machine=machine
+    )
+    assert results.outcomes()["F-REGR-BASELINE-001"] == outcome
+
+
 def _done(results: list[ScenarioResult]) -> dict[str, CellResult]:
     return {
         result.scenario.id: CellResult(
