@@ -20,6 +20,8 @@ _COMMANDS = {
     "score": ("score", "Score evidence: gateways, categories, MQS, grade, status."),
     "report": ("report", "Write the reports of a bundle: Markdown, JSON, JUnit XML."),
     "register": ("register", "Update models.csv and the README table from a bundle."),
+    "publish": ("publish", "Publish bundles to GitHub: a comment, or a certification PR."),
+    "action": ("action", "Run as a step of a GitHub Actions workflow."),
     "validate": ("validate", "Check playbooks, plans, evidence, certificates and models.csv."),
     "engines": ("catalogues", "Which engines are here, and how to get the others."),
     "gates": ("catalogues", "What each gate means."),
@@ -52,7 +54,8 @@ class _LazyGroup(click.Group):
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done and the verdict is good; 1 the model fell short; 2 bad input or "
-    "usage; 3 inconclusive, no verdict; 130/143 interrupted.",
+    "usage; 3 inconclusive, no verdict; 4 the verdict is good and was not delivered; 130/143 "
+    "interrupted.",
 )
 @click.version_option(__version__, prog_name="aprqa")
 def cli() -> None:

@@ -78,8 +78,11 @@ class GitData:
         """
         parent, _, name = path.rpartition("/")
         entry = self.directory(parent, ref).get(name)
-        if entry is None or entry.type != "file":
+        if entry is None:
             return None
+        if entry.type != "file":
+            what = f"{path} is no file in the repository but a {entry.type}"
+            raise DeliveryError(what)
         if entry.size > limit:
             what = f"{path} has {entry.size} bytes, more than the {limit} that are read"
             raise DeliveryError(what)

@@ -432,7 +432,8 @@ def test_files_are_committed_and_can_be_cloned(
     assert not (clone / "README.md").exists()
     assert git.file("a/b.bin", commit) == odd
     assert git.file("README.md", commit) is None
-    assert git.file("a", commit) is None
+    with pytest.raises(DeliveryError, match="a is no file in the repository but a dir"):
+        git.file("a", commit)
     assert set(git.directory("a", commit)) == {"b.bin"}
     assert git.directory("no/such", commit) == {}
     with pytest.raises(DeliveryError, match=r"a/b.bin has 5 bytes, more than the 4"):

@@ -1,0 +1,83 @@
+"""Whether a certificate is better evidence than what the registry stands on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from aprqa_ci.planning.tiers import load_tiers
+from aprqa_ci.scoring.certificate import Certificate
+from aprqa_ci.scoring.runs import instant
+from aprqa_ci.vocabulary import Status
+
+__all__ = ["Standing", "why_not_better"]
+
+# Rows of models that nobody has tested have a time as well, which means nothing.
+_UNTESTED = {"PENDING", "UNTESTED"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Standing:
+    """What the repository says of a model and a playbook."""
+
+    certificate: Certificate | None
+    """The playbook's certificate, if there is one."""
+    row: Mapping[str, str] | None
+    """The model's row of the registry, if there is one; other playbooks write it as well."""
+
+    @property
+    def tier(self) -> str | None:
+        """The highest tier that is known of."""
+        names = [self.certificate.tier] if self.certificate else []
+        if self.row is not None:
+            names.append(self.row["certified_tier"])
+        known = [name for name in names if name in load_tiers()]
+        return max(known, key=_rank, default=None)
+
+    @property
+    def since(self) -> str:
+        """The newest time that is known of, RFC 3339; empty where none is."""
+        times = [self.certificate.finished or ""] if self.certificate else []
+        if self.row is not None and self.row["status"] not in _UNTESTED:
+            times.append(self.row["last_certified"])
+        return max(times, key=instant, default="")
+
+    @property
+    def status(self) -> str | None:
+        """The registry's word; without a row, the certificate's."""
+        if self.row is not None:
+            return self.row["status"]
+        return None if self.certificate is None else self.certificate.status.value
+
+
+def why_not_better(new: Certificate, standing: Standing, *, verified: bool) -> str | None:
+    """Return why a certificate is no reason to change the registry; nothing when it is. Pure.
+
+    A model that falls from CERTIFIED to BLOCKED is a reason like any other.
+
+    Args:
+        new: the certificate.
+        standing: what it would replace.
+        verified: whether a run on reviewed files of this repository made the evidence.
+    """
+    if not verified:
+        return "the evidence is unverified: no run on the default branch made it"
+    if new.status is Status.INCONCLUSIVE or new.finished is None:
+        return "the run is inconclusive: it says nothing about the model"
+    if standing.tier is not None and _rank(new.tier) < _rank(standing.tier):
+        return f"tier {new.tier} is below {standing.tier}, which stands"
+    stands = standing.certificate
+    is_same = stands is not None and stands.evidence_digest == new.evidence_digest
+    ahead = instant(new.finished) > instant(standing.since)
+    # The evidence that stands may mend what was written of it, unless the row has moved on.
+    if not ahead and not (is_same and instant(new.finished) == instant(standing.since)):
+        return f"the evidence ends {new.finished}; what stands is of {standing.since}"
+    if new.narrowed and standing.status is not None:
+        return "cells were left out (--only, --backend), and a result of the whole stands"
+    if new.status is Status.PROVISIONAL and standing.status == Status.CERTIFIED.value:
+        return "the run could not certify, and a certificate stands"
+    return None
+
+
+def _rank(tier: str) -> int:
+    """Return a tier's place, the smallest first; one that is not known is below all."""
+    names = list(load_tiers())
+    return names.index(tier) if tier in names else -1
