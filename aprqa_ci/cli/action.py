@@ -1,0 +1,446 @@
+"""``aprqa action``: a step of a GitHub Actions workflow."""
+
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from aprqa_ci.certification.bundle import CERTIFICATE_NAME, PLAN_NAME, Bundle, read_plan
+from aprqa_ci.certification.collecting import collect_shards
+from aprqa_ci.certification.sealing import seal_shard
+from aprqa_ci.certification.steps import (
+    Surroundings,
+    certify_plan,
+    make_plan,
+    merge_shards,
+    run_shard,
+)
+from aprqa_ci.cli.output import console, raise_for, show_failures, show_paths, show_score
+from aprqa_ci.cli.progress import progress
+from aprqa_ci.errors import AprqaError, DeliveryError, InconclusiveError, InputError, Problem
+from aprqa_ci.files import write_atomic
+from aprqa_ci.github.activity import Activity, activity_for
+from aprqa_ci.github.context import EventContext, read_context
+from aprqa_ci.github.inputs import ActionInputs, Command, read_inputs
+from aprqa_ci.github.outputs import MAX_SUMMARY_BYTES, append_summary, set_outputs
+from aprqa_ci.github.publish import PublishOptions, publish
+from aprqa_ci.github.workflow_commands import Annotation, Level, annotate, stop_commands
+from aprqa_ci.markdown import bullets, code_span, heading, join
+from aprqa_ci.plain_text import visible
+from aprqa_ci.planning.expand import PlanOptions
+from aprqa_ci.planning.matrix import Matrix, matrix_of
+from aprqa_ci.planning.plan import PlacedOut, Plan, plan_digest
+from aprqa_ci.planning.runner_classes import (
+    RUNNERS_PATH,
+    RunnerClass,
+    default_runners,
+    read_runners,
+)
+from aprqa_ci.reports.summary_markdown import render_summary
+from aprqa_ci.vocabulary import Outcome, Status
+from aprqa_ci.wire import pretty_json
+
+if TYPE_CHECKING:
+    from aprqa_ci.github.client import Client
+
+__all__ = ["OUTPUT_NAMES", "action"]
+
+OUTPUT_NAMES = {
+    Command.PLAN: ("matrix", "groups", "shard-count", "plan", "plan-digest"),
+    Command.RUN: (),
+    Command.MERGE: (
+        *("verdict", "mqs", "grade", "status", "certificate"),
+        *("pr-number", "pr-url", "comment-url"),
+    ),
+}
+"""The outputs of the action by the command that sets them; certify and report set those of merge.
+Each is a name of ``action.yml``."""
+
+_CERTIFICATIONS = Path("certifications")
+_EVIDENCE = "evidence"
+_SHARD = "shard"
+_WORST_FIRST = (Status.BLOCKED, Status.INCONCLUSIVE, Status.PROVISIONAL, Status.CERTIFIED)
+_LEVELS = {Status.BLOCKED: Level.ERROR, Status.INCONCLUSIVE: Level.ERROR}
+_MOST_NAMED = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    """A step under way; its annotations are written when foreign text can no longer give orders."""
+
+    inputs: ActionInputs
+    context: EventContext
+    environment: Mapping[str, str]
+    out: Console
+    annotations: list[Annotation] = field(default_factory=list)
+
+    @property
+    def surroundings(self) -> Surroundings:
+        return Surroundings(environment=self.environment, workers=self.inputs.workers)
+
+    def say(self, text: str) -> None:
+        self.out.print(Text(visible(text)), soft_wrap=True)
+
+    def note(self, level: Level, title: str, message: str, file: str = "") -> None:
+        self.annotations.append(Annotation(level=level, title=title, message=message, file=file))
+
+    def outputs(self, values: Mapping[str, str]) -> None:
+        if path := self.environment.get("GITHUB_OUTPUT"):
+            set_outputs(Path(path), values)
+
+    def summary(self, markdown: str) -> None:
+        if path := self.environment.get("GITHUB_STEP_SUMMARY"):
+            append_summary(Path(path), markdown)
+
+
+@click.command()
+def action() -> None:
+    """Run as a step of a GitHub Actions workflow.
+
+    Takes the inputs of the action from INPUT_… and everything else from the variables of the job;
+    the results go to GITHUB_OUTPUT and the step summary. Workflows use the action, people the other
+    commands.
+    """
+    environment = dict(os.environ)
+    annotations: list[Annotation] = []
+    ending: AprqaError | None = None
+    # Nearly all that is printed holds words of models, playbooks and engines.
+    with stop_commands(_write):
+        try:
+            _perform(environment, annotations)
+        except AprqaError as error:
+            ending = error
+            annotations += _said_of(error)
+            _silence(error)
+        except Exception:  # noqa: BLE001 - a bug of ours: shown where it can give no orders
+            traceback.print_exc(file=sys.stdout)
+            ending = InconclusiveError()
+            text = "aprqa failed; this is a fault of aprqa and says nothing about the model"
+            annotations.append(Annotation(level=Level.ERROR, title="aprqa", message=text))
+    annotate(annotations, _write)
+    if ending is not None:
+        raise ending
+
+
+def _perform(environment: Mapping[str, str], annotations: list[Annotation]) -> None:
+    problems: list[Problem] = []
+    inputs, context = None, None
+    try:
+        inputs = read_inputs(environment)
+    except InputError as error:
+        problems += error.problems
+    try:
+        context = read_context(environment)
+    except InputError as error:
+        problems += error.problems
+    if problems or inputs is None or context is None:
+        raise InputError(problems)
+    step = _Step(
+        inputs=inputs,
+        context=context,
+        environment={name: text for name, text in environment.items() if name != "INPUT_TOKEN"},
+        out=console(),
+        annotations=annotations,
+    )
+    match inputs.command:
+        case Command.PLAN:
+            _plan(step)
+        case Command.RUN:
+            _run(step)
+        case Command.MERGE | Command.REPORT:
+            _merge(step)
+        case Command.CERTIFY:
+            _certify(step)
+
+
+def _plan(step: _Step) -> None:
+    inputs = step.inputs
+    plan = _make_plan(
+        step,
+        PlanOptions(
+            tier=inputs.tier,
+            only=inputs.only,
+            shards=None,
+            target_minutes=inputs.target_minutes,
+            max_shards=inputs.max_shards,
+            runners=_runners(inputs.runners),
+            fork=step.context.read_only,
+        ),
+    )
+    matrix = matrix_of(plan)
+    path = inputs.output / PLAN_NAME
+    write_atomic(path, pretty_json(plan))
+    digest = plan_digest(plan)
+    scenarios = sum(len(cell.scenarios) for cell in plan.cells)
+    told = f"{len(plan.cells)} cells, {scenarios} scenarios, {matrix.shards} shards"
+    step.say(f"{told}; plan {digest[:12]}")
+    for shard in plan.shards:
+        expected = f"{shard.expected_seconds / 60:.1f} minutes"
+        step.say(f"  {shard.id}: {len(shard.cells)} cells on {shard.runner}, about {expected}")
+    step.outputs(
+        {
+            "matrix": matrix.text,
+            "groups": _groups(matrix),
+            "shard-count": str(matrix.shards),
+            "plan": str(path),
+            "plan-digest": digest,
+        }
+    )
+    sections = [heading(2, "Plan"), f"{told}; digest {code_span(digest[:12])}"]
+    for level, title, placed in (
+        (Level.WARNING, "No runner class has room for it", plan.unplaced),
+        (Level.NOTICE, "Deferred to a run of the repository's own", plan.deferred),
+    ):
+        sections += _placed_out(step, level, title, placed)
+    step.summary("\n\n".join(sections))
+
+
+def _run(step: _Step) -> None:
+    inputs, context = step.inputs, step.context
+    _require_running(context)
+    plan = _plan_of(step)
+    shard = inputs.shard or ""
+    directory = inputs.output / _SHARD
+    # On a runner that outlives its jobs, what lies there is of another run.
+    shutil.rmtree(directory, ignore_errors=True)
+    try:
+        with progress(step.out) as observer:
+            done = run_shard(
+                plan,
+                shard,
+                out=directory,
+                attempt=context.run_attempt,
+                run_id=f"github-{context.run_id}",
+                surroundings=step.surroundings,
+                observer=observer,
+            )
+    except InputError:
+        raise  # no such shard: there is nothing to be sealed
+    except BaseException as error:
+        code = error.exit_code if isinstance(error, AprqaError) else InconclusiveError.exit_code
+        kept = seal_shard(
+            directory,
+            plan,
+            shard,
+            attempt=context.run_attempt,
+            exit_code=code,
+            surroundings=step.surroundings,
+        )
+        step.say(f"shard {shard} did not come to its end; its {kept} records are kept")
+        raise
+    counts = {
+        outcome: sum(record.outcome is outcome for record in done.records) for outcome in Outcome
+    }
+    told = ", ".join(f"{count} {outcome}" for outcome, count in counts.items() if count)
+    step.say(f"shard {shard}: {told}")
+    causes = {
+        f"{record.metadata['cause']}: {record.reason}"
+        for record in done.records
+        if record.metadata.get("cause", "").startswith("infrastructure:")
+    }
+    # Not an error of the job: run again on the same machine, it would end in the same way. The
+    # merge says that there is no verdict, and this says why.
+    for cause in sorted(causes)[:_MOST_NAMED]:
+        step.note(Level.WARNING, f"Shard {shard}: could not be run on this machine", cause)
+
+
+def _merge(step: _Step) -> None:
+    plan = _plan_of(step)
+    root = step.inputs.evidence or step.inputs.output / _EVIDENCE
+    collected = collect_shards(root)
+    merged, bundles = merge_shards(
+        collected.directories, plan, out=step.inputs.output / _CERTIFICATIONS
+    )
+    for name in collected.superseded:
+        step.say(f"left out {name}: a better attempt is there")
+    for title, names in (
+        ("died without a manifest", collected.without_manifest),
+        ("did not come to its end", collected.unfinished),
+        ("left no evidence", merged.missing_shards),
+    ):
+        for name in names:
+            step.say(f"shard {name} {title}")
+        if names:
+            step.note(Level.ERROR, f"Shards: {title}", _named(names))
+    _finish(step, plan, bundles)
+
+
+def _certify(step: _Step) -> None:
+    inputs = step.inputs
+    _require_running(step.context)
+    plan = _make_plan(step, PlanOptions(tier=inputs.tier, only=inputs.only))
+    out = inputs.output / _CERTIFICATIONS
+    with progress(step.out) as observer:
+        bundles = certify_plan(plan, out=out, surroundings=step.surroundings, observer=observer)
+    _finish(step, plan, bundles)
+
+
+def _finish(step: _Step, plan: Plan, bundles: Sequence[Bundle]) -> None:
+    """Show, hand on and publish what came of it, and end with the verdict."""
+    for bundle in bundles:
+        step.out.print()
+        show_score(step.out, bundle.score)
+        show_failures(step.out, bundle.score)
+        show_paths(step.out, [bundle.directory])
+        _note_verdict(step, bundle)
+    done = publish(
+        bundles,
+        context=step.context,
+        options=PublishOptions(
+            mode=step.inputs.publish,
+            comment=step.inputs.comment_mode,
+            deferred=frozenset(each.cell for each in plan.deferred),
+        ),
+        connect=lambda: _connect(step),
+    )
+    for line in done.lines:
+        step.say(line)
+    for text in done.failures:
+        step.say(f"not delivered: {text}")
+        step.note(Level.ERROR, "Not delivered", text)
+    run = step.context.workflow_run
+    step.summary(
+        render_summary(
+            done.runs, limit=MAX_SUMMARY_BYTES, unverified=run is not None and run.is_fork
+        )
+    )
+    step.outputs({**_results(bundles), **done.outputs})
+    if step.inputs.command is not Command.REPORT:
+        raise_for(bundles)
+    if done.failures:
+        msg = "the verdict stands, and could not be delivered"
+        raise DeliveryError(msg)
+
+
+def _results(bundles: Sequence[Bundle]) -> dict[str, str]:
+    """Return the outputs of a verdict; of several playbooks, the worst speaks for all."""
+    worst = min(bundles, key=lambda bundle: _WORST_FIRST.index(bundle.score.status)).score
+    lowest = min(bundles, key=lambda bundle: bundle.score.mqs).score
+    return {
+        "verdict": worst.verdict,
+        "status": worst.status.value,
+        "mqs": str(lowest.mqs),
+        "grade": str(lowest.grade),
+        "certificate": "\n".join(str(bundle.directory / CERTIFICATE_NAME) for bundle in bundles),
+    }
+
+
+def _note_verdict(step: _Step, bundle: Bundle) -> None:
+    score, playbook = bundle.score, bundle.plan.playbooks[0]
+    title = f"{playbook.name}: {score.status.value} {score.mqs} ({score.grade})"
+    level = _LEVELS.get(score.status, Level.NOTICE)
+    step.note(level, title, _named(score.obstacles) or "nothing stands against it", playbook.path)
+
+
+def _make_plan(step: _Step, options: PlanOptions) -> Plan:
+    _require_running(step.context)
+    plan = make_plan(
+        step.inputs.playbooks,
+        options=options,
+        surroundings=step.surroundings,
+        certifications=_CERTIFICATIONS,
+    )
+    for playbook in plan.playbooks:
+        for warning in playbook.warnings:
+            step.note(Level.WARNING, playbook.name, warning, playbook.path)
+    return plan
+
+
+def _require_running(context: EventContext) -> None:
+    if activity_for(context) in {Activity.PLAN_ONLY, Activity.REPORT_ONLY}:
+        event = context.event if context.action is None else f"{context.event} ({context.action})"
+        what = f"nothing is run for the event {event}"
+        hint = "use pull_request, push, schedule, workflow_dispatch or merge_group"
+        raise InputError(Problem(what=what, hint=hint))
+
+
+def _runners(path: Path | None) -> tuple[RunnerClass, ...]:
+    if path is None and not RUNNERS_PATH.exists():
+        return default_runners()
+    return read_runners(path or RUNNERS_PATH)
+
+
+def _groups(matrix: Matrix) -> str:
+    """Return the matrix as one of groups, whatever its levels, for workflows that always nest."""
+    if matrix.levels > 1:
+        return matrix.text
+    groups = Matrix(levels=2, shards=0, include=({"group": "g01", "matrix": matrix.text},))
+    return groups.text
+
+
+def _plan_of(step: _Step) -> Plan:
+    path = step.inputs.plan or step.inputs.output / PLAN_NAME
+    plan = read_plan(path)
+    wanted, found = step.inputs.plan_digest, plan_digest(plan)
+    if wanted is not None and found != wanted:
+        what = f"the plan is not the one that was made ({found[:12]}…, not {wanted[:12]}…)"
+        raise InputError(Problem(what=what, path=path, hint="plan and run again"))
+    return plan
+
+
+def _placed_out(step: _Step, level: Level, title: str, placed: Sequence[PlacedOut]) -> list[str]:
+    for each in placed:
+        step.say(f"{title}: {each.cell}: {each.reason}")
+        step.note(level, title, f"{each.cell}: {each.reason}")
+    if not placed:
+        return []
+    shown = [join(": ", [code_span(each.cell), code_span(each.reason)]) for each in placed]
+    return [heading(3, f"{title} ({len(placed)})"), bullets(shown)]
+
+
+def _connect(step: _Step) -> "Client":
+    token = step.inputs.token
+    if not token:
+        hint = "leave the input out, and the token of the job is taken"
+        raise InputError(Problem(what="publishing needs the input token", hint=hint))
+    # PyGithub is installed only for commands that publish.
+    from aprqa_ci.github.client import connect  # noqa: PLC0415 - see above
+
+    return connect(step.context.repository, token=token, api_url=step.context.api_url)
+
+
+def _said_of(error: AprqaError) -> list[Annotation]:
+    """Print an error, and return it as annotations."""
+    if isinstance(error, InputError):
+        problems = list(error.problems)
+    else:
+        problems = [Problem(what=str(error))] if str(error) else []
+    for problem in problems:
+        _write(visible(f"error: {problem}") + "\n")
+    return [
+        Annotation(
+            level=Level.ERROR,
+            title="aprqa",
+            message=f"{problem.what} ({problem.hint})" if problem.hint else problem.what,
+            file="" if problem.path is None else str(problem.path),
+            line=problem.line,
+        )
+        for problem in problems
+    ]
+
+
+def _silence(error: AprqaError) -> None:
+    """Leave of an error the exit code alone: what it says is printed, where it gives no orders."""
+    error.args = ()
+    if isinstance(error, InputError):
+        error.problems = ()
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = list(names[:_MOST_NAMED])
+    if len(names) > _MOST_NAMED:
+        shown.append(f"… and {len(names) - _MOST_NAMED} more")
+    return "\n".join(shown)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
