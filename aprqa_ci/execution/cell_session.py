@@ -15,6 +15,7 @@ from aprqa_ci.execution.checks import CHECKS, Finding
 from aprqa_ci.execution.child import CellChild, ChildDiedError, ChildTimeoutError
 from aprqa_ci.execution.engines.interface import Sampling
 from aprqa_ci.execution.limits import Limits
+from aprqa_ci.execution.lost_session import LostSessionError, lost_by
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.execution.oracles.interface import Judgement, OracleVerdict, Question
 from aprqa_ci.execution.oracles.registry import oracle_for
@@ -27,7 +28,6 @@ from aprqa_ci.execution.protocol import (
     CheckHealth,
     CompareWeights,
     EngineFailed,
-    LoadFailed,
     Open,
     Opened,
     OutOfMemory,
@@ -39,24 +39,11 @@ from aprqa_ci.execution.result import Cause, EngineRun, Metrics
 from aprqa_ci.planning.plan import PlannedCell, PlannedPlaybook, PlannedScenario, PromptCase
 from aprqa_ci.vocabulary import Outcome
 
-__all__ = ["CellSession", "LostSessionError", "SessionContext"]
+__all__ = ["CellSession", "SessionContext"]
 
 
 _WHOLE, _STREAMED = 0, 1
 """How a server is asked: even questions for the answer as a whole, odd ones for a stream."""
-
-
-class LostSessionError(Exception):
-    """The session is gone for good; what is left of the cell cannot be run."""
-
-    def __init__(
-        self, cause: Cause, reason: str, *, stderr: str | None = None, exit_code: int | None = None
-    ) -> None:
-        super().__init__(reason)
-        self.cause = cause
-        self.reason = reason
-        self.stderr = stderr
-        self.exit_code = exit_code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,7 +153,7 @@ class CellSession:
                 stderr=error.stderr,
             ) from error
         if isinstance(reply, Broken | OutOfMemory | Absent):
-            raise _not_opened(reply)
+            raise lost_by(reply)
         return reply
 
     def ground_truth(self) -> tuple[str, ...] | str:
@@ -317,7 +304,7 @@ class CellSession:
                 return reply
             self._losses += 1
             child.close()
-        raise _not_opened(reply)
+        raise lost_by(reply)
 
     def _send(
         self, request: Ask | AskClients | SendMalformed | CheckHealth, *, answers: int
@@ -328,7 +315,7 @@ class CellSession:
         if isinstance(reply, Broken | OutOfMemory | Absent):
             # After any of these the session's state is unknown.
             self.lose()
-            raise _not_opened(reply)
+            raise lost_by(reply)
         return reply
 
     def _prompt(self, scenario: PlannedScenario, case: PromptCase) -> None:
@@ -388,24 +375,6 @@ class CellSession:
             cause=finding.cause,
             engine=self.engine_run(),
         )
-
-
-def _not_opened(reply: Reply) -> LostSessionError:
-    """Say what a reply other than the wanted one means, and whose fault it is."""
-    match reply:
-        case LoadFailed(message=message):
-            return LostSessionError(Cause(kind="model", word="not-loaded"), message)
-        case Absent(message=message):
-            return LostSessionError(Cause(kind="infrastructure", word="engine-missing"), message)
-        case OutOfMemory(message=message):
-            return LostSessionError(Cause(kind="infrastructure", word="no-memory"), message)
-        case Broken(message=message):
-            return LostSessionError(Cause(kind="infrastructure", word="harness-error"), message)
-        case Refused(message=message) | EngineFailed(message=message):
-            return LostSessionError(Cause(kind="model", word="not-loaded"), message)
-        case _:
-            text = f"unexpected reply {type(reply).__name__}"
-            return LostSessionError(Cause(kind="infrastructure", word="harness-error"), text)
 
 
 def _leaves(judgement: Judgement) -> list[Judgement]:

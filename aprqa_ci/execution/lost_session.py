@@ -1,0 +1,45 @@
+"""A session that is gone for good, and whose fault that is."""
+
+from aprqa_ci.execution.protocol import (
+    Absent,
+    Broken,
+    EngineFailed,
+    LoadFailed,
+    OutOfMemory,
+    Refused,
+    Reply,
+)
+from aprqa_ci.execution.result import Cause
+
+__all__ = ["LostSessionError", "lost_by"]
+
+
+class LostSessionError(Exception):
+    """The session is gone for good; what is left of the cell cannot be run."""
+
+    def __init__(
+        self, cause: Cause, reason: str, *, stderr: str | None = None, exit_code: int | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.cause = cause
+        self.reason = reason
+        self.stderr = stderr
+        self.exit_code = exit_code
+
+
+def lost_by(reply: Reply) -> LostSessionError:
+    """Say what a reply other than the wanted one means, and whose fault it is."""
+    match reply:
+        case LoadFailed(message=message):
+            return LostSessionError(Cause(kind="model", word="not-loaded"), message)
+        case Absent(message=message):
+            return LostSessionError(Cause(kind="infrastructure", word="engine-missing"), message)
+        case OutOfMemory(message=message):
+            return LostSessionError(Cause(kind="infrastructure", word="no-memory"), message)
+        case Broken(message=message):
+            return LostSessionError(Cause(kind="infrastructure", word="harness-error"), message)
+        case Refused(message=message) | EngineFailed(message=message):
+            return LostSessionError(Cause(kind="model", word="not-loaded"), message)
+        case _:
+            text = f"unexpected reply {type(reply).__name__}"
+            return LostSessionError(Cause(kind="infrastructure", word="harness-error"), text)
