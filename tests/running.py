@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -87,12 +87,14 @@ def run(
     digests: Callable[[str, str, Mapping[str, str]], None] | None = None,
     sink: Callable[[ScenarioResult], None] | None = None,
     machine: str = "",
+    cells: Iterable[PlannedCell] | None = None,
 ) -> Results:
-    """Run all cells of a plan whose models lie below ``root``."""
+    """Run all cells of a plan, or those given, whose models lie below ``root``."""
     results: list[ScenarioResult] = []
+    chosen = tuple(plan.cells if cells is None else cells)
     run_cells(
         plan,
-        [cell.id for cell in plan.cells],
+        [cell.id for cell in chosen],
         environment=RunEnvironment(
             environment={"PATH": os.environ["PATH"], "HOME": str(root)},
             home=root,
@@ -106,9 +108,7 @@ def run(
         done=done,
         digests=digests,
     )
-    if done:
-        return Results(_without(plan, done), results)
-    return Results(plan, results)
+    return Results(_without(replace(plan, cells=chosen), done or {}), results)
 
 
 def _without(plan: Plan, done: Mapping[str, CellResult]) -> Plan:

@@ -173,8 +173,6 @@ class CellRun:
             )
         except ChildDiedError as error:
             session.lose()
-            if self._machine.interrupted:
-                raise RunStoppedError from error
             self._emit(
                 scenario=scenario,
                 outcome=Outcome.SKIPPED if error.out_of_memory else Outcome.CRASHED,

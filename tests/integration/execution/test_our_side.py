@@ -266,7 +266,7 @@ def test_a_machine_that_starts_no_processes(
     ("where", "error", "word"),
     [
         ("resolve_model", MemoryError(), "no-memory"),
-        ("resolve_model", ZeroDivisionError("ours"), "harness-error"),
+        ("resolve_model", KeyError("ours"), "harness-error"),
     ],
 )
 def test_our_own_code_that_fails_before_anything_is_asked(

@@ -1,8 +1,8 @@
 """Sound models on the real engines: everything planned is run, once, and holds."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
@@ -199,6 +199,54 @@ def test_speed_is_measured_while_nobody_else_computes(
     assert set(results.outcomes().values()) == {"Corroborated"}
     assert measured == [1] * 4 * len(cells)
     assert overlaps == []
+
+
+def test_nothing_computes_without_asking_for_leave(
+    sound_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[str] = []
+    without: list[str] = []
+    real = CellChild.request
+
+    def noted(name: str) -> Callable[[Quiet], AbstractContextManager[None]]:
+        entered: Callable[[Quiet], AbstractContextManager[None]] = getattr(Quiet, name)
+
+        @contextmanager
+        def enter(quiet: Quiet) -> Iterator[None]:
+            # Held twice, it would wait for a measurement that waits for it.
+            assert not held
+            with entered(quiet):
+                held.append(name)
+                yield
+                held.pop()
+
+        return enter
+
+    def request(self: CellChild, request: Request, *, timeout_s: float) -> Any:
+        if not held:
+            without.append(type(request).__name__)
+        return real(self, request, timeout_s=timeout_s)
+
+    for name in ("asking", "timed"):
+        monkeypatch.setattr(Quiet, name, noted(name))
+    monkeypatch.setattr(CellChild, "request", request)
+    cell = cell_of(
+        modality=Modality.SERVE,
+        prompts=PROMPTS,
+        checks=(*CHECKS_OF_ALL, *SERVE_CHECKS),
+        inspect=True,
+    )
+    results = run(plan_of(cell), sound_model.root)
+    assert set(results.outcomes().values()) == {"Corroborated"}
+    assert without == []
+
+
+def test_only_the_named_cells_are_run(sound_model: Any, requests: list[Request]) -> None:
+    cells = [cell_of(modality=modality, prompts=PROMPTS[:1]) for modality in Modality]
+    onlooker = Onlooker()
+    run(plan_of(*cells), sound_model.root, cells=cells[1:2], observer=onlooker)
+    assert {event.split()[1] for event in onlooker.events} == {cells[1].id}
+    assert sum(isinstance(each, Open) for each in requests) == 1
 
 
 def test_what_an_earlier_run_did_is_not_done_again(
