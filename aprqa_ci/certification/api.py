@@ -12,25 +12,10 @@ from aprqa_ci.certification.steps import (
     register_bundle,
 )
 from aprqa_ci.execution.machine import Observer
-from aprqa_ci.execution.result import ScenarioResult
 from aprqa_ci.planning.expand import PlanOptions
-from aprqa_ci.planning.plan import PlannedCell
 from aprqa_ci.vocabulary import Backend
 
-__all__ = ["Silence", "certify"]
-
-
-class Silence:
-    """An observer that says nothing."""
-
-    def cell_started(self, cell: PlannedCell, pending: int) -> None:
-        """See :class:`Observer`."""
-
-    def scenario_finished(self, result: ScenarioResult) -> None:
-        """See :class:`Observer`."""
-
-    def cell_finished(self, cell: PlannedCell) -> None:
-        """See :class:`Observer`."""
+__all__ = ["certify"]
 
 
 def certify(
@@ -88,7 +73,7 @@ def certify(
         resume=resume,
         append=append,
         surroundings=world,
-        observer=observer or Silence(),
+        observer=observer,
     )
     if registry is not None:
         for bundle in bundles:

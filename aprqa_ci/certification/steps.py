@@ -21,6 +21,7 @@ from aprqa_ci.certification.bundle import (
 from aprqa_ci.certification.diagnostics import write_diagnostics
 from aprqa_ci.certification.resuming import finished_bundles
 from aprqa_ci.certification.running import RunOptions, RunOutput, run_into
+from aprqa_ci.certification.silence import Silence
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.building import utc_text
 from aprqa_ci.evidence.journal import JOURNAL_NAME
@@ -141,7 +142,7 @@ def certify_plan(
     resume: bool = False,
     append: bool = False,
     surroundings: Surroundings,
-    observer: Observer,
+    observer: Observer | None = None,
 ) -> list[Bundle]:
     """Run every playbook of a plan on this machine and write its bundle and reports.
 
@@ -151,7 +152,7 @@ def certify_plan(
         resume: go on with an interrupted run; the playbooks that it had finished stay as they are.
         append: keep the records of earlier runs; the newest run is the one that is scored.
         surroundings: the outside world.
-        observer: watches.
+        observer: watches; absent, nobody does.
 
     Raises:
         InputError: the evidence to append to, or the journal to resume, is unreadable.
@@ -174,7 +175,7 @@ def certify_plan(
             options=RunOptions(resume=resume),
             environment=surroundings.run_environment(own),
             host=host,
-            observer=observer,
+            observer=observer or Silence(),
         )
         bundle = write_bundle(
             directory,
@@ -199,7 +200,7 @@ def run_shard(
     run_id: str | None = None,
     resume: bool = False,
     surroundings: Surroundings,
-    observer: Observer,
+    observer: Observer | None = None,
 ) -> RunOutput:
     """Run one shard of a plan; its evidence and manifest are left in ``out``.
 
@@ -211,7 +212,7 @@ def run_shard(
         run_id: common to all shards of the run; the plan's digest if absent.
         resume: go on with an interrupted run.
         surroundings: the outside world.
-        observer: watches.
+        observer: watches; absent, nobody does.
 
     Raises:
         InputError: the plan has no such shard.
@@ -227,7 +228,7 @@ def run_shard(
         ),
         environment=surroundings.run_environment(plan),
         host=surroundings.host(),
-        observer=observer,
+        observer=observer or Silence(),
     )
     data = write_evidence(out / EVIDENCE_NAME, output.records)
     manifest = ShardManifest(

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aprqa_ci import certify
-from aprqa_ci.certification.api import Silence
 from aprqa_ci.certification.bundle import EVIDENCE_NAME, Bundle, read_bundle
 from aprqa_ci.certification.diagnostics import DIAGNOSTICS_NAME, Diagnostics
+from aprqa_ci.certification.silence import Silence
 from aprqa_ci.certification.steps import Surroundings, make_plan, merge_shards, run_shard
 from aprqa_ci.errors import InputError, InterruptedRunError
 from aprqa_ci.evidence.journal import JOURNAL_NAME, Journal, JournalHead, read_journal

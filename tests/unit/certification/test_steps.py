@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from aprqa_ci.certification.api import Silence
 from aprqa_ci.certification.bundle import Bundle, read_bundle, write_bundle
 from aprqa_ci.certification.steps import (
     Surroundings,
@@ -135,7 +134,7 @@ def test_a_missing_shard_leaves_no_verdict_and_is_named(tmp_path: Path) -> None:
 
 def test_an_unknown_shard_is_named_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no shard 's009'; it has s001, s002, s003"):
-        run_shard(SHARDED, "s009", out=tmp_path, surroundings=world(tmp_path), observer=Silence())
+        run_shard(SHARDED, "s009", out=tmp_path, surroundings=world(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
