@@ -15,7 +15,7 @@ from aprqa_ci.execution.checks import CHECKS, Finding
 from aprqa_ci.execution.child import CellChild, ChildDiedError, ChildTimeoutError
 from aprqa_ci.execution.engines.interface import Sampling
 from aprqa_ci.execution.limits import Limits
-from aprqa_ci.execution.lost_session import LostSessionError, loss_of
+from aprqa_ci.execution.lost_session import LostSessionError, lost_by
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.execution.oracles.interface import Judgement, OracleVerdict, Question
 from aprqa_ci.execution.oracles.registry import oracle_for
@@ -153,7 +153,7 @@ class CellSession:
                 stderr=error.stderr,
             ) from error
         if isinstance(reply, Broken | OutOfMemory | Absent):
-            raise loss_of(reply)
+            raise lost_by(reply)
         return reply
 
     def ground_truth(self) -> tuple[str, ...] | str:
@@ -304,7 +304,7 @@ class CellSession:
                 return reply
             self._losses += 1
             child.close()
-        raise loss_of(reply)
+        raise lost_by(reply)
 
     def _send(
         self, request: Ask | AskClients | SendMalformed | CheckHealth, *, answers: int
@@ -315,7 +315,7 @@ class CellSession:
         if isinstance(reply, Broken | OutOfMemory | Absent):
             # After any of these the session's state is unknown.
             self.lose()
-            raise loss_of(reply)
+            raise lost_by(reply)
         return reply
 
     def _prompt(self, scenario: PlannedScenario, case: PromptCase) -> None:

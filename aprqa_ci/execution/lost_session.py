@@ -11,7 +11,7 @@ from aprqa_ci.execution.protocol import (
 )
 from aprqa_ci.execution.result import Cause
 
-__all__ = ["LostSessionError", "loss_of"]
+__all__ = ["LostSessionError", "lost_by"]
 
 
 class LostSessionError(Exception):
@@ -27,8 +27,8 @@ class LostSessionError(Exception):
         self.exit_code = exit_code
 
 
-def loss_of(reply: Reply) -> LostSessionError:
-    """Return what a reply other than the wanted one means, and whose fault it is."""
+def lost_by(reply: Reply) -> LostSessionError:
+    """Say what a reply other than the wanted one means, and whose fault it is."""
     match reply:
         case LoadFailed(message=message):
             return LostSessionError(Cause(kind="model", word="not-loaded"), message)
