@@ -55,6 +55,8 @@ class Delivered:
 
     action: Literal["created", "updated", "unchanged", "not wanted"]
     url: str = ""
+    warning: str = ""
+    """What will go wrong next time, if anything."""
 
 
 def is_wanted(runs: Sequence[SummarisedRun], mode: CommentMode) -> bool:
@@ -116,11 +118,18 @@ def deliver_comment(
         if not wanted:
             return Delivered(action="not wanted")
         made = client.create_comment(pull, body, author=login, ours=ours)
-        return Delivered(action="created", url=made.html_url)
+        return Delivered(action="created", url=made.html_url, warning=_not_ours(made, login))
     found = _MARKER.match(standing.body)
     if found is not None and found["content"] == marker["content"]:
         return Delivered(action="unchanged", url=standing.html_url)
     return Delivered(action="updated", url=client.update_comment(standing.id, body).html_url)
+
+
+def _not_ours(made: "Comment", login: str) -> str:
+    """Return a warning when GitHub shows our comment under another name than we look for."""
+    if made.user is None or made.user.login == login:
+        return ""
+    return f"the comment is {made.user.login}'s; name it as --author, or the next run adds another"
 
 
 def _changed(run: SummarisedRun) -> bool:

@@ -156,9 +156,11 @@ def _comment(
         done = deliver_comment(client, number, body, wanted=wanted, author=options.author)
     except DeliveryError as error:
         return Published(lines=(), outputs={}, runs=runs, failures=(str(error),))
-    line = f"comment on #{number}: {done.action} {done.url}".rstrip()
+    lines = [f"comment on #{number}: {done.action} {done.url}".rstrip()]
+    if done.warning:
+        lines.append(f"warning: {done.warning}")
     outputs = {"comment-url": done.url} if done.url else {}
-    return Published(lines=(line,), outputs=outputs, runs=runs, failures=())
+    return Published(lines=tuple(lines), outputs=outputs, runs=runs, failures=())
 
 
 def _propose(

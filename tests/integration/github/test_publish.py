@@ -151,6 +151,18 @@ def test_a_comment_of_another_app_is_found_by_the_named_author(
     assert len(bodies(hub)) == 1
 
 
+@pytest.mark.usefixtures("pull")
+def test_a_comment_that_would_not_be_found_again_is_warned_of(
+    job: Job, hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job.set(GITHUB_TOKEN="other")
+    forbidden = {"message": "Resource not accessible by integration"}
+    hub.faults.append(["GET", "/user", 1, (403, {}, forbidden)])
+    assert publish(made_bundle(tmp_path / "b")) == 0
+    out = capsys.readouterr().out
+    assert "warning: the comment is other-app[bot]'s; name it as --author" in out
+
+
 @pytest.mark.usefixtures("registry")
 def test_the_comment_compares_with_the_merge_base(job: Job, hub: FakeHub, tmp_path: Path) -> None:
     failed = {scenario_id(f"{n:03d}"): Outcome.FALSIFIED for n in (1, 2)}
