@@ -17,6 +17,7 @@ __all__ = [
     "parameters_in_billions",
     "placement_facts",
     "room_needed",
+    "scratch_gb",
     "size_of",
     "weights_gb",
 ]
@@ -27,7 +28,8 @@ _SIZE = re.compile(
     re.IGNORECASE,
 )
 _ANSWERS_COMPARED = "F-COMP-AGREE-001"
-_FILES_COMPARED = frozenset({_ANSWERS_COMPARED, "F-REGR-ROUNDTRIP-001", "G0-METADATA-001"})
+_ROUND_TRIP = "F-REGR-ROUNDTRIP-001"
+_FILES_COMPARED = frozenset({_ANSWERS_COMPARED, _ROUND_TRIP, "G0-METADATA-001"})
 
 
 class PlacementFacts(WireModel, frozen=True, kw_only=True):
@@ -43,6 +45,8 @@ class PlacementFacts(WireModel, frozen=True, kw_only=True):
     vram: dict[ModelFormat, float]
     vram_base_gb: float
     disk_base_gb: float
+    scratch_bits: float
+    least_free_gb: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,6 +114,20 @@ def weights_gb(model: PlannedModel, format_: ModelFormat, quantization: str | No
     return parameters_in_billions(model) * bits / 8 + facts.file_margin_gb
 
 
+def scratch_gb(cell: PlannedCell, playbook: PlannedPlaybook) -> float:
+    """Return the disk that the cell writes for a while, in 10^9 bytes.
+
+    Weights whose originals are at hand are compared with those; the others are converted.
+    """
+    truth = playbook.ground_truth
+    compared = truth is not None and truth.format is ModelFormat.SAFETENSORS
+    if not any(scenario.gate_id == _ROUND_TRIP for scenario in cell.scenarios):
+        return 0.0
+    if cell.format is ModelFormat.GGUF and compared:
+        return 0.0
+    return parameters_in_billions(playbook.model) * placement_facts().scratch_bits / 8
+
+
 def room_needed(cell: PlannedCell, playbook: PlannedPlaybook) -> RoomNeeded:
     """Return what a machine must have for the cell and for what it is compared with."""
     facts, model, truth = placement_facts(), playbook.model, playbook.ground_truth
@@ -125,7 +143,7 @@ def room_needed(cell: PlannedCell, playbook: PlannedPlaybook) -> RoomNeeded:
             memory += compared * facts.truth_memory
     return RoomNeeded(
         memory_gb=memory,
-        disk_gb=facts.disk_base_gb + own + beside,
+        disk_gb=facts.disk_base_gb + own + beside + scratch_gb(cell, playbook),
         vram_gb=facts.vram_base_gb + own * facts.vram[cell.format]
         if cell.backend is Backend.GPU
         else 0.0,

@@ -101,3 +101,93 @@ def test_all_problems_of_all_files_are_told_at_once(aprqa: "Aprqa", tmp_path: Pa
         "error: nowhere.yaml: there is no such file",
     ):
         assert told in ended.err
+
+
+RUNNERS = """schema: aprqa-runners/1
+runners:
+  - {name: own, runs_on: self-hosted, backend: cpu, self_hosted: true, memory_gb: 64, disk_gb: 64}
+"""
+
+
+def test_shards_are_planned_for_runner_classes(aprqa: "Aprqa", tmp_path: Path) -> None:
+    data = playbook_data(test_matrix={"modalities": ["run"], "backends": ["cpu", "gpu"]})
+    (tmp_path / "x.playbook.yaml").write_text(json.dumps(data), encoding="utf-8")
+    ended = aprqa("plan", ".", "--runners", "default", "-o", "plan.json", "--matrix", "m.json")
+    assert ended.code == 0
+    plan = read_plan(tmp_path / "plan.json")
+    (shard,) = plan.shards
+    assert shard.runner == "ubuntu-latest"
+    times = (
+        f"{shard.expected_seconds:g} s on ubuntu-latest, ended after {shard.timeout_minutes} min"
+    )
+    assert f"  s001: 1 cells, {times}" in ended.out.splitlines()
+    gpu = "tiny:run-gpu-safetensors"
+    assert f"  unplaced: {gpu}: no runner class has backend gpu" in ended.out.splitlines()
+    assert "what is unplaced is never run, and blocks the certificate" in ended.out
+    assert [each.cell for each in plan.unplaced] == [gpu]
+    (entry,) = json.loads((tmp_path / "m.json").read_text(encoding="utf-8"))["include"]
+    assert entry["shard"] == "s001"
+    assert entry["runs-on"] == "ubuntu-latest"
+
+
+def test_a_forks_pull_request_reaches_no_machine_of_ones_own(
+    aprqa: "Aprqa", playbook: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "r.yml").write_text(RUNNERS, encoding="utf-8")
+    ended = aprqa("plan", playbook, "--runners", "r.yml", "--fork", "-o", "plan.json")
+    assert ended.code == 0
+    plan = read_plan(tmp_path / "plan.json")
+    assert (plan.shards, plan.unplaced) == ((), ())
+    assert [each.cell for each in plan.deferred] == [cell.id for cell in plan.cells]
+    assert "  deferred: tiny:run-cpu-safetensors: only own could take it" in ended.out
+    assert "blocks the certificate" not in ended.out
+
+
+def test_the_target_and_the_maximum_say_how_many_shards_there_are(
+    aprqa: "Aprqa", tmp_path: Path
+) -> None:
+    for number in range(4):
+        data = playbook_data(f"p{number}", model={"hf_repo": f"org/m{number}"})
+        path = tmp_path / f"p{number}.playbook.yaml"
+        path.write_text(json.dumps(data), encoding="utf-8")
+    for options, count in (
+        ([], 1),
+        (["--target-minutes", "0.1"], 4),
+        (["--target-minutes", "0.1", "--max-shards", "3"], 3),
+        (["--max-shards", "3"], 1),
+        (["--runners", "default"], 1),
+        (["--runners", "default", "--target-minutes", "0.1"], 4),
+        (["--runners", "default", "--shards", "2"], 2),
+    ):
+        assert aprqa("plan", ".", "-o", "plan.json", *options).code == 0
+        assert len(read_plan(tmp_path / "plan.json").shards) == count, options
+
+
+def test_many_reasons_are_not_all_shown(aprqa: "Aprqa", tmp_path: Path) -> None:
+    for size in range(30, 45):
+        data = playbook_data(f"p{size}", model={"hf_repo": f"org/m-{size}b"})
+        (tmp_path / f"p{size}.playbook.yaml").write_text(json.dumps(data), encoding="utf-8")
+    ended = aprqa("plan", ".", "--runners", "default", "-o", "plan.json", "--tier", "quick")
+    assert ended.code == 0
+    assert ended.out.count("unplaced: p") == 10
+    assert "unplaced: 5 more cells, which the plan names with their reasons" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "messages"),
+    [
+        (
+            ["--shards", "2", "--max-shards", "3", "--fork"],
+            ["nothing to do", "--shards says how many", "name these with --runners"],
+        ),
+        (["--print", "--runners", "none.yml"], ["none.yml: cannot read the file"]),
+        (["--matrix", "m.json"], ["make the plan with --runners"]),
+    ],
+)
+def test_options_that_contradict_one_another_are_refused(
+    aprqa: "Aprqa", playbook: Path, tmp_path: Path, arguments: list[str], messages: list[str]
+) -> None:
+    ended = aprqa("plan", playbook, *arguments)
+    assert ended.code == 2
+    assert all(message in ended.err for message in messages)
+    assert not (tmp_path / "m.json").exists()

@@ -7,6 +7,7 @@ from aprqa_ci.planning.model_size import (
     parameters_in_billions,
     placement_facts,
     room_needed,
+    scratch_gb,
     size_of,
     weights_gb,
 )
@@ -16,6 +17,7 @@ from aprqa_ci.vocabulary import Backend, ModelFormat, SizeCategory
 from tests.cells import cell_of, playbook_of
 
 AGREEMENT = "F-COMP-AGREE-001"
+ROUND_TRIP = "F-REGR-ROUNDTRIP-001"
 
 
 def model(repo: str = "org/thing", **changes: object) -> PlannedModel:
@@ -93,11 +95,23 @@ def test_a_cell_needs_room_for_what_it_is_compared_with() -> None:
 
 def test_files_that_are_only_read_take_disk_and_no_memory() -> None:
     playbook = playbook_of(model=model("org/x-7b"))
-    read = room_needed(cell_of(checks=["F-REGR-ROUNDTRIP-001"]), playbook)
+    read = room_needed(cell_of(checks=[ROUND_TRIP]), playbook)
     plain = room_needed(cell_of(), playbook)
     assert read.truth_gb > 0
     assert read.memory_gb == plain.memory_gb
     assert plain.truth_gb == 0
+
+
+def test_a_round_trip_writes_what_there_is_no_original_of() -> None:
+    playbook = playbook_of(model=model("org/x-7b"))
+    gguf = cell_of(checks=[ROUND_TRIP])
+    safetensors = cell_of(format=ModelFormat.SAFETENSORS, checks=[ROUND_TRIP])
+    assert scratch_gb(gguf, playbook) == 0
+    assert scratch_gb(safetensors, playbook) == 28
+    assert scratch_gb(gguf, replace(playbook, ground_truth=None)) == 28
+    assert scratch_gb(cell_of(format=ModelFormat.SAFETENSORS), playbook) == 0
+    plain = room_needed(cell_of(format=ModelFormat.SAFETENSORS), playbook).disk_gb
+    assert room_needed(safetensors, playbook).disk_gb == plain + 28
 
 
 def test_the_ground_truth_is_not_on_disk_twice() -> None:
