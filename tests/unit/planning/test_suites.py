@@ -122,9 +122,12 @@ def test_every_parameter_is_used_and_every_list_too(suite: Suite, entry: SuiteEn
             used.update([field] if isinstance(field, str) else [])
             used.update(item for item in field or () if isinstance(item, str))
     for name, parameter in entry.parameters.items():
-        if isinstance(parameter.row, tuple):
-            assert all(set(row) <= used for row in parameter.row), suite.name
-        elif parameter.row is None:
+        if parameter.row is not None:
+            named = isinstance(parameter.row, str)
+            rows = suite.lists[str(parameter.row)] if named else parameter.row
+            assert len({frozenset(row) for row in rows}) == 1, suite.name
+            assert set(rows[0]) <= used, suite.name
+        else:
             assert name in used, suite.name
 
 
