@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 import msgspec.inspect
 
+from aprqa_ci.certification.timings import TIMINGS_SCHEMA, CellTimings
 from aprqa_ci.evidence.record import EvidenceRecord
 from aprqa_ci.planning.plan import PLAN_SCHEMA, Plan
 from aprqa_ci.planning.runner_classes import RUNNERS_SCHEMA, RunnerFile
@@ -92,6 +93,13 @@ SCHEMAS: Final[tuple[SchemaEntry, ...]] = (
         description="Which machines there are, what fits on them, and who may use them.",
         model=RunnerFile,
         version=RUNNERS_SCHEMA,
+    ),
+    SchemaEntry(
+        name="timings",
+        title="Timings",
+        description="What the cells of a playbook took, by runner class.",
+        model=CellTimings,
+        version=TIMINGS_SCHEMA,
     ),
 )
 """All kinds of documents that have a schema. To add one, add its entry and run the script."""

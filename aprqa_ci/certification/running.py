@@ -1,7 +1,7 @@
 """Running cells into a directory: journal first, evidence when all is done."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -21,6 +21,7 @@ from aprqa_ci.evidence.journal import (
 from aprqa_ci.evidence.record import EvidenceHost, EvidenceRecord, MetadataKey, machine_of
 from aprqa_ci.execution.host import HostDescription
 from aprqa_ci.execution.machine import Observer, RunEnvironment
+from aprqa_ci.execution.preflight import PreflightProblem, refused_results
 from aprqa_ci.execution.result import ScenarioResult
 from aprqa_ci.execution.run import run_cells
 from aprqa_ci.planning.plan import Plan, plan_digest
@@ -38,6 +39,8 @@ class RunOptions:
     run_id: str | None = None
     """What every record of the run carries; made up if absent. All shards of one run must have the
     same, or only one of them would be scored."""
+    preflight: tuple[PreflightProblem, ...] = ()
+    """What keeps cells from being run on this machine."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +55,8 @@ class RunOutput:
     """RFC 3339, UTC."""
     resumed: int
     """How many of the records an earlier, interrupted run had made."""
+    preflight: tuple[PreflightProblem, ...] = ()
+    """What kept cells from being run on this machine."""
 
 
 def run_into(
@@ -103,13 +108,23 @@ def run_into(
             journal.digests(playbook, variant, found)
             digests.setdefault(playbook, {})[variant] = dict(found)
 
-        run_cells(
+        done = {record.metadata[MetadataKey.SCENARIO]: cell_result(record) for record in records}
+        fit = _refuse(
             plan,
             cells,
+            options.preflight,
+            done=done,
+            now=environment.now(),
+            sink=sink,
+            observer=observer,
+        )
+        run_cells(
+            plan,
+            fit,
             environment=replace(environment, machine=machine_of(evidence_host)),
             sink=sink,
             observer=observer,
-            done={record.metadata[MetadataKey.SCENARIO]: cell_result(record) for record in records},
+            done=done,
             digests=note_digests,
         )
     return RunOutput(
@@ -118,7 +133,36 @@ def run_into(
         host=evidence_host,
         started=head.started,
         resumed=len(earlier.records) if earlier else 0,
+        preflight=options.preflight,
     )
+
+
+def _refuse(
+    plan: Plan,
+    cells: Sequence[str],
+    problems: Sequence[PreflightProblem],
+    *,
+    done: Collection[str],
+    now: datetime,
+    sink: Callable[[ScenarioResult], None],
+    observer: Observer,
+) -> list[str]:
+    """Record the cells that this machine is not fit for as skipped; return the others."""
+    wanted = set(cells)
+    refused = {name for problem in problems for name in problem.cells} & wanted
+    for cell in plan.cells:
+        if cell.id not in refused:
+            continue
+        own = [problem for problem in problems if cell.id in problem.cells]
+        results = [each for each in refused_results(cell, own, now) if each.scenario.id not in done]
+        if not results:
+            continue
+        observer.cell_started(cell, len(results))
+        for result in results:
+            sink(result)
+            observer.scenario_finished(result)
+        observer.cell_finished(cell)
+    return [name for name in cells if name not in refused]
 
 
 def _set_aside(path: Path, now: datetime) -> None:

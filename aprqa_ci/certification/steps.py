@@ -22,6 +22,7 @@ from aprqa_ci.certification.diagnostics import write_diagnostics
 from aprqa_ci.certification.resuming import finished_bundles
 from aprqa_ci.certification.running import RunOptions, RunOutput, run_into
 from aprqa_ci.certification.silence import Silence
+from aprqa_ci.certification.timings import read_timings, timings_of, write_timings
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.building import utc_text
 from aprqa_ci.evidence.journal import JOURNAL_NAME
@@ -31,9 +32,10 @@ from aprqa_ci.evidence.record import EvidenceRecord
 from aprqa_ci.execution.engines.registry import engines
 from aprqa_ci.execution.host import HostDescription, describe_host
 from aprqa_ci.execution.machine import Observer, RunEnvironment
+from aprqa_ci.execution.preflight import PreflightWorld, preflight
 from aprqa_ci.files import sha256_bytes, write_atomic
 from aprqa_ci.planning.expand import PlanOptions, expand
-from aprqa_ci.planning.plan import Plan, PlannedShard, plan_digest
+from aprqa_ci.planning.plan import Baseline, Plan, PlannedShard, plan_digest
 from aprqa_ci.playbook.load import load_playbooks
 from aprqa_ci.registry.from_certificate import update_from_certificate
 from aprqa_ci.registry.readme_table import TABLE_END, TABLE_START, update_readme
@@ -95,6 +97,16 @@ class Surroundings:
             threads=1 if sizes == {SizeCategory.TINY} else threads,
         )
 
+    def preflight_world(self, output: Path) -> PreflightWorld:
+        """Return what the checks before a shard need of it."""
+        return PreflightWorld(
+            environment=self.environment,
+            home=self.home,
+            root=self.root,
+            run_command=self.run_command,
+            output=output,
+        )
+
     def host(self) -> HostDescription:
         """Describe this machine."""
         return describe_host(run=self.run_command)
@@ -113,25 +125,28 @@ def make_plan(
         playbooks: files, directories or globs.
         options: tier, selection, engine, number of shards.
         surroundings: the outside world.
-        certifications: where earlier certificates lie, to compare with.
+        certifications: where earlier certificates lie, to compare with, and what cells took.
 
     Raises:
         InputError: with every problem of every playbook, or an unknown engine.
     """
     _require_engine(options.engine)
     loaded = load_playbooks(playbooks)
-    baselines = {}
-    for each in loaded:
-        name = each.playbook.name
-        baseline = baseline_in(certifications / name) if certifications else None
-        if baseline is not None:
-            baselines[name] = baseline
+    baselines: dict[str, Baseline] = {}
+    timings: dict[tuple[str, str], float] = {}
+    if certifications is not None:
+        for name in (each.playbook.name for each in loaded):
+            timings.update(read_timings(certifications / name))
+            baseline = baseline_in(certifications / name)
+            if baseline is not None:
+                baselines[name] = baseline
     return expand(
         loaded,
         options=options,
         tool_version=__version__,
         root=surroundings.root,
         baselines=baselines,
+        timings=timings,
     )
 
 
@@ -204,6 +219,8 @@ def run_shard(
 ) -> RunOutput:
     """Run one shard of a plan; its evidence and manifest are left in ``out``.
 
+    The machine is checked first: cells that it is not fit for are skipped, the others are run.
+
     Args:
         plan: the plan.
         shard_id: one of its shards.
@@ -219,12 +236,21 @@ def run_shard(
         AprqaError: the run was interrupted; the journal holds what was recorded.
     """
     shard = _shard(plan, shard_id)
+    wanted = set(shard.cells)
+    problems = preflight(
+        [cell for cell in plan.cells if cell.id in wanted],
+        {playbook.name: playbook for playbook in plan.playbooks},
+        surroundings.preflight_world(out),
+    )
     output = run_into(
         out,
         plan,
         shard.cells,
         options=RunOptions(
-            resume=resume, attempt=attempt, run_id=run_id or f"plan-{plan_digest(plan)[:16]}"
+            resume=resume,
+            attempt=attempt,
+            run_id=run_id or f"plan-{plan_digest(plan)[:16]}",
+            preflight=problems,
         ),
         environment=surroundings.run_environment(plan),
         host=surroundings.host(),
@@ -265,6 +291,7 @@ def merge_shards(
             model_digests=merged.model_digests.get(entry.name, {}),
         )
         write_reports(bundle.directory, bundle.report)
+        write_timings(bundle.directory, timings_of(plan, entry.name, merged.records[entry.name]))
         bundles.append(bundle)
     return merged, bundles
 

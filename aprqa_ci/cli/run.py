@@ -126,6 +126,8 @@ def _run_shard(
             surroundings=surroundings,
             observer=observer,
         )
+    for problem in done.preflight:
+        out.print(Text(f"not run here: {len(problem.cells)} cells: {problem.what}"))
     counts = {
         outcome: sum(record.outcome is outcome for record in done.records) for outcome in Outcome
     }

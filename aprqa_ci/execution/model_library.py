@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import msgspec
-
 from aprqa_ci.execution.child import CellChild, ChildDiedError, ChildTimeoutError
 from aprqa_ci.execution.engines.interface import Sampling
 from aprqa_ci.execution.limits import Limits
@@ -25,9 +23,9 @@ from aprqa_ci.execution.protocol import (
     Opened,
     Reply,
 )
-from aprqa_ci.execution.resolve import ModelNotFoundError, resolve_model
+from aprqa_ci.execution.resolve import ModelNotFoundError, located_model, resolve_model
 from aprqa_ci.planning.identifiers import variant_name
-from aprqa_ci.planning.plan import PlannedModel, PlannedPlaybook
+from aprqa_ci.planning.plan import PlannedPlaybook
 from aprqa_ci.vocabulary import Backend, Modality, ModelFormat
 
 __all__ = ["InspectionFailedError", "ModelLibrary"]
@@ -76,7 +74,7 @@ class ModelLibrary:
 
         def find() -> ModelFiles:
             return resolve_model(
-                self._located(playbook.model),
+                located_model(playbook.model, self._root),
                 format=format_,
                 quantization=quantization,
                 environment=self._environment,
@@ -175,11 +173,6 @@ class ModelLibrary:
         except (ChildTimeoutError, ChildDiedError) as error:
             return f"the reference engine ended early: {error}"
         return tuple(texts)
-
-    def _located(self, model: PlannedModel) -> PlannedModel:
-        if model.local_path is None:
-            return model
-        return msgspec.structs.replace(model, local_path=str(self._root / model.local_path))
 
 
 def _message(reply: Reply) -> str:

@@ -18,6 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
+
 from aprqa_ci.execution.hub_cache import (
     SnapshotAbsentError,
     find_snapshot,
@@ -37,7 +39,7 @@ from aprqa_ci.files import slug
 from aprqa_ci.planning.plan import PlannedModel
 from aprqa_ci.vocabulary import ModelFormat
 
-__all__ = ["ModelNotFoundError", "own_cache", "resolve_model"]
+__all__ = ["ModelNotFoundError", "located_model", "own_cache", "resolve_model"]
 
 
 class ModelNotFoundError(Exception):
@@ -82,6 +84,18 @@ def own_cache(environment: Mapping[str, str], home: Path) -> Path:
     """Return the project's own cache: ``$APRQA_CACHE`` or ``~/.cache/aprqa``."""
     value = environment.get("APRQA_CACHE")
     return Path(value) if value else home / ".cache" / "aprqa"
+
+
+def located_model(model: PlannedModel, root: Path) -> PlannedModel:
+    """Return the model with its declared path as it is on this machine.
+
+    Args:
+        model: what the plan says.
+        root: what relative paths of the plan start from.
+    """
+    if model.local_path is None:
+        return model
+    return msgspec.structs.replace(model, local_path=str(root / model.local_path))
 
 
 def resolve_model(

@@ -39,3 +39,13 @@ def test_wrong_usage_runs_nothing(
     assert message in ended.err
     assert sorted(tmp_path.rglob("*")) == before
     assert playbook in before
+
+
+def test_what_the_machine_is_not_fit_for_is_said_and_judges_nothing(
+    aprqa: "Aprqa", tmp_path: Path
+) -> None:
+    (tmp_path / "plan.json").write_bytes(pretty_json(PLAN))
+    ended = aprqa("run", "plan.json", "--shard", "s001", "-o", "out")
+    assert ended.code == 3
+    assert "not run here: 1 cells: org/tiny (safetensors) is not on this machine" in ended.out
+    assert (tmp_path / "out" / "manifest.json").exists()

@@ -1,0 +1,91 @@
+"""What the NVIDIA driver says of the devices that a process of ours would see."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+__all__ = ["GpuDevice", "RunCommand", "visible_devices"]
+
+RunCommand = Callable[[Sequence[str]], str | None]
+"""Runs a command with a time limit and returns its output; nothing when it is missing or fails."""
+
+_DEVICES = (
+    "nvidia-smi",
+    "--query-gpu=index,uuid,memory.total,memory.free",
+    "--format=csv,noheader,nounits",
+)
+_PROCESSES = (
+    "nvidia-smi",
+    "--query-compute-apps=gpu_uuid,pid,process_name",
+    "--format=csv,noheader,nounits",
+)
+_MAX_NAME = 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class GpuDevice:
+    """One device."""
+
+    index: str
+    uuid: str
+    total_mb: int
+    free_mb: int
+    processes: tuple[str, ...]
+    """Everything that computes on it, as ``PID NAME``."""
+
+
+def visible_devices(
+    run: RunCommand, environment: Mapping[str, str]
+) -> tuple[GpuDevice, ...] | None:
+    """Return the devices that ``CUDA_VISIBLE_DEVICES`` leaves; nothing when no driver answers.
+
+    Args:
+        run: runs a command.
+        environment: the environment variables that engines get.
+    """
+    listed, computing = run(_DEVICES), run(_PROCESSES)
+    if listed is None or computing is None:
+        return None
+    processes: dict[str, list[str]] = {}
+    for uuid, pid, name in _rows(computing, 3):
+        shown = "".join(each if each.isprintable() else "?" for each in name)[-_MAX_NAME:]
+        processes.setdefault(uuid, []).append(f"{pid} {shown}".strip())
+    devices = [
+        GpuDevice(
+            index=index,
+            uuid=uuid,
+            total_mb=_number(total),
+            free_mb=_number(free),
+            processes=tuple(processes.get(uuid, ())),
+        )
+        for index, uuid, total, free in _rows(listed, 4)
+    ]
+    return tuple(_chosen(devices, environment.get("CUDA_VISIBLE_DEVICES")))
+
+
+def _chosen(devices: Sequence[GpuDevice], wanted: str | None) -> list[GpuDevice]:
+    if wanted is None:
+        return list(devices)
+    chosen = []
+    for name in (part.strip() for part in wanted.split(",")):
+        if name.startswith("MIG-"):
+            # A part of a device: which one, only the driver's own numbering tells.
+            return list(devices)
+        found = [
+            each
+            for each in devices
+            if each.index == name or (name.startswith("GPU-") and each.uuid.startswith(name))
+        ]
+        if not found:
+            break  # CUDA sees no device from the first invalid one on
+        chosen += found
+    return chosen
+
+
+def _rows(output: str, fields: int) -> list[list[str]]:
+    """Return the lines that have so many fields; the last takes what commas are left."""
+    rows = [[part.strip() for part in line.split(",", fields - 1)] for line in output.splitlines()]
+    return [row for row in rows if len(row) == fields and row[0]]
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() else 0
