@@ -1,19 +1,23 @@
 from collections import Counter
 from pathlib import Path
 
-from aprqa_ci.certification.api import Silence
+from msgspec.structs import replace
+
 from aprqa_ci.certification.running import RunOptions, RunOutput, run_into
 from aprqa_ci.certification.steps import Surroundings, make_plan, merge_shards, run_shard
 from aprqa_ci.certification.timings import CellTimings, read_timings, write_timings
-from aprqa_ci.evidence.merging import read_shard
+from aprqa_ci.evidence.merging import EVIDENCE_NAME, MANIFEST_NAME, read_shard
+from aprqa_ci.evidence.reading import write_evidence
 from aprqa_ci.evidence.record import MetadataKey
 from aprqa_ci.execution.preflight import PreflightProblem
+from aprqa_ci.files import sha256_bytes
 from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.planning.plan import Plan
 from aprqa_ci.planning.runner_classes import default_runners
 from aprqa_ci.vocabulary import Outcome, Status
 from aprqa_ci.wire import pretty_json
 from tests.playbooks import planned, playbook_data
+from tests.records import made_shard
 from tests.running import Onlooker
 
 PLAN = planned(playbook_data(test_matrix={"modalities": ["run", "chat"]}), tier="quick")
@@ -74,7 +78,7 @@ def test_a_resumed_run_refuses_nothing_twice(tmp_path: Path) -> None:
 
 def test_a_shard_whose_model_is_not_here_is_complete_and_judges_nothing(tmp_path: Path) -> None:
     output = run_shard(
-        PLAN, "s001", out=tmp_path / "s001", surroundings=world(tmp_path), observer=Silence()
+        PLAN, "s001", out=tmp_path / "s001", surroundings=world(tmp_path), observer=Onlooker()
     )
     assert {problem.word for problem in output.preflight} == {"preflight-model"}
     shard = read_shard(tmp_path / "s001")
@@ -112,12 +116,26 @@ def test_what_cells_took_packs_the_next_plan(tmp_path: Path) -> None:
     assert after.for_playbook("tiny") == before.for_playbook("tiny")
 
 
-def test_merging_leaves_what_the_cells_took_for_the_next_plan(tmp_path: Path) -> None:
+def test_merging_keeps_what_the_cells_took(tmp_path: Path) -> None:
     plan = planned_with_timings(tmp_path)
     folders = []
-    for shard in plan.shards:
-        folders.append(tmp_path / shard.id)
-        run_shard(plan, shard.id, out=folders[-1], surroundings=world(tmp_path), observer=Silence())
+    for each in plan.shards:
+        shard = made_shard(plan, each.id)
+        folders.append(tmp_path / each.id)
+        data = write_evidence(folders[-1] / EVIDENCE_NAME, shard.records)
+        files = {EVIDENCE_NAME: sha256_bytes(data)}
+        manifest = pretty_json(replace(shard.manifest, files=files))
+        (folders[-1] / MANIFEST_NAME).write_bytes(manifest)
     merge_shards(folders, plan, out=tmp_path / "certifications")
-    # Nothing was run, so nothing is known.
-    assert read_timings(tmp_path / "certifications" / "tiny") == {}
+    known = read_timings(tmp_path / "certifications" / "tiny")
+    assert set(known) == {(cell.id, "ubuntu-latest") for cell in plan.cells}
+    assert all(seconds > 1 for seconds in known.values())
+
+
+def test_a_run_that_was_none_teaches_nothing(tmp_path: Path) -> None:
+    plan = planned_with_timings(tmp_path)
+    for shard in plan.shards:
+        out = tmp_path / shard.id
+        run_shard(plan, shard.id, out=out, surroundings=world(tmp_path), observer=Onlooker())
+    merge_shards([tmp_path / each.id for each in plan.shards], plan, out=tmp_path / "out")
+    assert read_timings(tmp_path / "out" / "tiny") == {}
