@@ -37,7 +37,22 @@ certify: $(VENV)/.installed $(if $(filter smollm2-135m,$(MODEL)),fetch-smollm2-1
 	@test -n "$(PLAYBOOK)" || { echo "there is no playbooks/models/$(MODEL)-*.playbook.yaml" >&2; exit 2; }
 	$(BIN)/aprqa certify $(PLAYBOOK) --tier $(TIER) --workers $(WORKERS)
 
-test: $(VENV)/.installed-test
+# What the action installs on a runner, for the tests that run its workflows without a network.
+.cache/venvs/.installed: $(VENV)/.installed-test requirements/run.txt requirements/github.txt scripts/action/bootstrap.py
+	for command in run merge; do \
+		APRQA_VENVS=.cache/venvs INPUT_COMMAND=$$command $(BIN)/python -I scripts/action/bootstrap.py --install-only || exit; \
+	done
+	@touch $@
+
+# GitHub's own parser of workflows is for Node alone. Without npm its test is skipped, but not in CI.
+.cache/workflow-lint/.installed: tests/act/lint/package-lock.json
+	@mkdir -p $(@D)
+	@if command -v npm >/dev/null; then \
+		cp tests/act/lint/package.json tests/act/lint/package-lock.json $(@D) && npm ci --prefix $(@D) --no-audit --no-fund --silent && touch $@; \
+	elif [ -n "$$CI" ]; then echo "npm is needed in CI" >&2; exit 1; \
+	else echo "npm is not here: the test with GitHub's workflow parser is skipped"; fi
+
+test: $(VENV)/.installed-test .cache/venvs/.installed .cache/workflow-lint/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

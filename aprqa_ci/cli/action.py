@@ -23,7 +23,7 @@ from aprqa_ci.certification.steps import (
     merge_shards,
     run_shard,
 )
-from aprqa_ci.cli.output import console, raise_for, show_failures, show_paths, show_score
+from aprqa_ci.cli.output import raise_for, show_failures, show_paths, show_score
 from aprqa_ci.cli.progress import progress
 from aprqa_ci.errors import AprqaError, DeliveryError, InconclusiveError, InputError, Problem
 from aprqa_ci.files import write_atomic
@@ -70,6 +70,7 @@ _SHARD = "shard"
 _WORST_FIRST = (Status.BLOCKED, Status.INCONCLUSIVE, Status.PROVISIONAL, Status.CERTIFIED)
 _LEVELS = {Status.BLOCKED: Level.ERROR, Status.INCONCLUSIVE: Level.ERROR}
 _MOST_NAMED = 20
+_LOG_WIDTH = 110
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +148,7 @@ def _perform(environment: Mapping[str, str], annotations: list[Annotation]) -> N
         inputs=inputs,
         context=context,
         environment={name: text for name, text in environment.items() if name != "INPUT_TOKEN"},
-        out=console(),
+        out=_plain_console(),
         annotations=annotations,
     )
     match inputs.command:
@@ -439,6 +440,13 @@ def _named(names: Sequence[str]) -> str:
     if len(names) > _MOST_NAMED:
         shown.append(f"… and {len(names) - _MOST_NAMED} more")
     return "\n".join(shown)
+
+
+def _plain_console() -> Console:
+    """Return a console for logs: some runners give a step a terminal, and nobody looks at it."""
+    return Console(
+        force_terminal=False, highlight=False, emoji=False, no_color=True, width=_LOG_WIDTH
+    )
 
 
 def _write(text: str) -> None:

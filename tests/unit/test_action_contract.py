@@ -1,0 +1,102 @@
+"""action.yml, ``aprqa action``, the reusable workflow and the README speak of the same things."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from aprqa_ci.cli.action import OUTPUT_NAMES
+from aprqa_ci.github.inputs import INPUT_NAMES, Command
+
+ROOT = Path(__file__).resolve().parents[2]
+ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+STEPS: list[dict[str, Any]] = ACTION["runs"]["steps"]
+(TOOL,) = (step for step in STEPS if step.get("id") == "aprqa")
+
+
+def expressions(value: object) -> list[str]:
+    """The expressions in a value, without their string literals."""
+    if isinstance(value, dict):
+        own = [str(value["if"])] if "if" in value else []
+        return own + [each for entry in value.values() for each in expressions(entry)]
+    if isinstance(value, list):
+        return [each for entry in value for each in expressions(entry)]
+    found = re.findall(r"\$\{\{(.*?)\}\}", str(value), re.DOTALL)
+    return [re.sub(r"'[^']*'", "''", each) for each in found]
+
+
+def documented(heading: str) -> dict[str, str]:
+    """The rows of a table of the README: first column, last column."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = text.split(f"| {heading} |")[1].split("\n\n")[0]
+    rows = re.findall(r"^\| `([a-z-]+)` \|(.*)\|$", table, re.MULTILINE)
+    return {name: rest.split("|")[-1].strip() for name, rest in rows}
+
+
+def test_the_tool_reads_every_input_and_no_other() -> None:
+    assert set(ACTION["inputs"]) == set(INPUT_NAMES)
+
+
+def test_every_input_reaches_the_tool_through_its_environment() -> None:
+    env = {f"INPUT_{name.upper().replace('-', '_')}" for name in INPUT_NAMES}
+    assert set(TOOL["env"]) == env
+    for name in INPUT_NAMES:
+        text = TOOL["env"][f"INPUT_{name.upper().replace('-', '_')}"]
+        if name != "token":
+            assert text == f"${{{{ inputs.{name} }}}}"
+
+
+def test_no_logic_and_no_expression_is_in_a_script() -> None:
+    scripts = [step["run"] for step in STEPS if "run" in step]
+    assert scripts == ['exec sh "$GITHUB_ACTION_PATH/scripts/action/run.sh"']
+
+
+def test_the_token_is_kept_from_the_commands_that_run_models() -> None:
+    text = TOOL["env"]["INPUT_TOKEN"]
+    for command in (Command.PLAN, Command.RUN):
+        assert f"inputs.command != '{command}'" in text
+
+
+def test_the_tool_sets_every_output_and_no_other() -> None:
+    told = {name for names in OUTPUT_NAMES.values() for name in names}
+    assert set(ACTION["outputs"]) == told
+    for name, output in ACTION["outputs"].items():
+        assert output["value"] == f"${{{{ steps.aprqa.outputs.{name} }}}}"
+
+
+def test_expressions_name_only_what_there_is() -> None:
+    ids = {step["id"] for step in STEPS if "id" in step}
+    for expression in expressions(ACTION):
+        assert set(re.findall(r"inputs\.([\w-]+)", expression)) <= set(ACTION["inputs"])
+        assert set(re.findall(r"steps\.([\w-]+)", expression)) <= ids
+
+
+def test_the_readme_says_what_the_action_takes() -> None:
+    table = documented("input")
+    assert list(table) == list(ACTION["inputs"])
+    for name, told in ACTION["inputs"].items():
+        assert table[name] == told["description"], name
+
+
+def test_the_readme_says_what_the_action_gives() -> None:
+    table = documented("output")
+    assert list(table) == list(ACTION["outputs"])
+    for name, told in ACTION["outputs"].items():
+        assert table[name] == told["description"], name
+
+
+def test_the_reusable_workflow_hands_on_inputs_of_the_action() -> None:
+    text = (ROOT / ".github/workflows/certify.yml").read_text(encoding="utf-8")
+    called: dict[str, Any] = yaml.safe_load(text)[True]["workflow_call"]
+    assert set(called["inputs"]) <= set(ACTION["inputs"])
+    assert set(called["outputs"]) <= set(ACTION["outputs"])
+    for name in called["inputs"]:
+        assert f"{name}: ${{{{ inputs.{name} }}}}" in text
+
+
+def test_the_readme_shows_the_workflow_of_ten_lines() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "uses: org/apr-qa/.github/workflows/certify.yml@v1" in readme
+    for path in sorted((ROOT / "examples").glob("*.yml")):
+        assert f"examples/{path.name}" in readme
