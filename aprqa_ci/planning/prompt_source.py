@@ -1,8 +1,11 @@
 """Which prompts each cell is asked: the playbook's own and the suites', dealt in turn."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache, lru_cache
 from itertools import count
+
+import msgspec
 
 from aprqa_ci.planning.oracle_choice import choose_oracle
 from aprqa_ci.planning.oracle_settings import oracle_settings
@@ -15,6 +18,8 @@ from aprqa_ci.vocabulary import Backend, Modality
 __all__ = ["PromptSource"]
 
 _OWN_MAX_TOKENS = 64
+_LEAST_MAX_TOKENS = 64
+"""Talkative models lead up to the answer; one that is cut short before it is not wrong."""
 _CODE_STARTS = ("def ", "class ", "fn ", "function ", "async ", "import ")
 """A prompt that starts so is text to be continued, not a question."""
 _DRAWN_AT_ONCE = 1 << 14
@@ -83,4 +88,6 @@ def _has(name: str, modality: Modality) -> bool:
 
 @lru_cache(maxsize=_DRAWN_AT_ONCE)
 def _drawn(name: str, index: int, seed: int, modality: Modality) -> DrawnPrompt:
-    return draw_prompt(load_suites()[name], index, seed=seed, modality=modality)
+    drawn = draw_prompt(load_suites()[name], index, seed=seed, modality=modality)
+    room = max(drawn.case.max_tokens, _LEAST_MAX_TOKENS)
+    return replace(drawn, case=msgspec.structs.replace(drawn.case, max_tokens=room))

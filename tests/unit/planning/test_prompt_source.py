@@ -81,3 +81,9 @@ def test_settings_of_oracles_take_effect() -> None:
     (case,) = cases(dealer, 1)
     assert case.oracle.kind in {"arithmetic", "composite"}
     assert "0.5" in str(case.oracle.config)
+
+
+def test_a_talkative_model_has_room_to_come_to_the_answer() -> None:
+    dealt = cases(source("mvp"), 40)
+    assert min(case.max_tokens for case in dealt) == 64
+    assert max(case.max_tokens for case in dealt) > 64
