@@ -317,8 +317,10 @@ def register_bundle(
 
 
 def _require_engine(name: str | None) -> None:
+    if name is None:
+        return
     known = list(engines())
-    if name is not None and name not in known:
+    if name not in known:
         what = f"there is no engine {name!r}; known: {', '.join(known)}"
         raise InputError(Problem(what=what, hint=near_name(name, known)))
 

@@ -28,6 +28,7 @@ __all__ = ["DrawnPrompt", "Suite", "SuiteEntry", "draw_prompt", "entries_for", "
 
 _SEED_LIMIT = 1 << 31
 """Sampling seeds stay below this: every engine takes 31 bits."""
+_ANYWHERE = tuple(Modality)
 
 
 class SuiteEntry(WireModel, frozen=True, kw_only=True):
@@ -91,7 +92,7 @@ class SuiteEntry(WireModel, frozen=True, kw_only=True):
             return (Modality.CHAT, Modality.SERVE)
         if self.raw:
             return (Modality.RUN, Modality.SERVE)
-        return tuple(Modality)
+        return _ANYWHERE
 
 
 class Suite(WireModel, frozen=True, kw_only=True):
