@@ -8,7 +8,7 @@ import click
 
 from aprqa_ci import __version__
 from aprqa_ci.cli.signals import signals_as_errors
-from aprqa_ci.errors import AprqaError, InputError
+from aprqa_ci.errors import AprqaError, InconclusiveError, InputError
 
 __all__ = ["cli", "run"]
 
@@ -89,6 +89,9 @@ def run(arguments: Sequence[str], *, last: bool = False) -> int:
         return InputError.exit_code
     except click.exceptions.Exit as error:
         return error.exit_code
+    except OSError as error:
+        _say(f"the machine failed, there is no verdict: {error}")
+        return InconclusiveError.exit_code
     except SystemExit:
         # Click's answer to a reader of the help that has gone, and 1 would be a verdict.
         return 0

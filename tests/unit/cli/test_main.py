@@ -166,3 +166,16 @@ def test_help_loads_no_command() -> None:
         cwd=REPOSITORY,
     )
     assert done.returncode == 0
+
+
+def test_a_failing_machine_is_no_verdict_and_no_traceback(
+    aprqa: "Aprqa", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("aprqa_ci.cli.catalogues.load_tiers", full)
+    ended = aprqa("tiers")
+    assert ended.code == 3
+    assert "No space left on device" in ended.err
+    assert "Traceback" not in ended.err
