@@ -61,22 +61,15 @@ def _longest(packed: Sequence[Sequence[Item]], setup: Setup) -> float:
 def _coarse_to_fine(
     items: Sequence[Item], setup: Setup, *, share: float, limit: float
 ) -> Iterator[list[list[Item]]]:
-    """Give the items in groups of at most a bin's share, of half of that, and one by one.
+    """Give the items in groups of at most a bin's share, then one by one.
 
     A bin is to work on a group at least as long as it takes to set it up, where it has the room.
     """
     groups: defaultdict[str, list[Item]] = defaultdict(list)
     for item in items:
         groups[item.group].append(item)
-    for part in (1, 2):
-        yield [
-            piece
-            for name, group in groups.items()
-            for piece in _pieces(
-                group,
-                most=min(max(share / part - setup[name], setup[name] / part), limit - setup[name]),
-            )
-        ]
+    most = {name: min(max(share - cost, cost), limit - cost) for name, cost in setup.items()}
+    yield [piece for name, group in groups.items() for piece in _pieces(group, most=most[name])]
     yield [[item] for item in items]
 
 

@@ -36,6 +36,7 @@ def model(repo: str = "org/thing", **changes: object) -> PlannedModel:
         ("mistralai/Mixtral-8x7B-Instruct-v0.1", 56),
         ("Qwen/Qwen3-30B-A3B", 30),
         ("bigcode/starcoder2-7b", 7),
+        ("org/draft-0.5b-for-7b", 7),
         # Nothing of these is a size.
         ("microsoft/Phi-3-mini-4k-instruct", None),
         ("openchat/openchat-3.5-0106", None),

@@ -1,4 +1,5 @@
 from collections import Counter
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -103,6 +104,37 @@ def test_the_longest_is_within_grahams_bound(lengths: list[int], bins: int) -> N
     packed = pack_items(items(*map(float, lengths)), NO_SETUP, bins=bins, slack=0.0)
     best = least_possible([float(length) for length in lengths], bins)
     assert longest(packed, NO_SETUP) <= (4 / 3 - 1 / (3 * bins)) * best + 1e-9
+
+
+@given(some_items(), st.integers(1, 20))
+def test_the_longest_is_within_the_slack_or_no_longer_than_longest_first(
+    found: list[Item], bins: int
+) -> None:
+    limit = 1.05 * lower_bound(found, SETUP, bins)
+    packed = pack_items(found, SETUP, bins=bins, slack=0.05)
+    loads = [0.0] * bins
+    members: list[list[Item]] = [[] for _ in loads]
+    for item in sorted(found, key=lambda each: (-each.seconds - SETUP[each.group], each.name)):
+        index = loads.index(min(loads))
+        loads[index] += item.seconds + SETUP[item.group]
+        members[index].append(item)
+    plain = max(seconds_of(each, SETUP) for each in members)
+    assert longest(packed, SETUP) <= max(limit, plain) + 1e-5
+
+
+def test_cells_are_packed_one_by_one_where_whole_groups_stay_uneven() -> None:
+    random = Random(458)
+    setup = {f"g{number}": random.uniform(0, 20) for number in range(5)}
+    found = [
+        Item(
+            name=f"i{number:02d}",
+            seconds=random.choice([random.uniform(1, 10), random.uniform(50, 100)]),
+            group=f"g{random.randrange(5)}",
+        )
+        for number in range(30)
+    ]
+    packed = pack_items(found, setup, bins=6, slack=0.05)
+    assert longest(packed, setup) / lower_bound(found, setup, 6) < 1.05
 
 
 @given(some_items(most=25), st.integers(1, 6), st.randoms(use_true_random=False))
