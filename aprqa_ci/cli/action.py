@@ -5,23 +5,28 @@ import shutil
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from aprqa_ci.certification.bundle import CERTIFICATE_NAME, PLAN_NAME, Bundle, read_plan
 from aprqa_ci.certification.collecting import collect_shards
 from aprqa_ci.certification.sealing import seal_shard
 from aprqa_ci.certification.steps import (
-    Surroundings,
     certify_plan,
     make_plan,
     merge_shards,
     run_shard,
+)
+from aprqa_ci.cli.action_step import (
+    MOST_NAMED,
+    ActionStep,
+    log_console,
+    named,
+    said_of,
+    silence,
+    write,
 )
 from aprqa_ci.cli.output import raise_for, show_failures, show_paths, show_score
 from aprqa_ci.cli.progress import progress
@@ -29,12 +34,11 @@ from aprqa_ci.errors import AprqaError, DeliveryError, InconclusiveError, InputE
 from aprqa_ci.files import write_atomic
 from aprqa_ci.github.activity import Activity, activity_for
 from aprqa_ci.github.context import EventContext, read_context
-from aprqa_ci.github.inputs import ActionInputs, Command, read_inputs
-from aprqa_ci.github.outputs import MAX_SUMMARY_BYTES, append_summary, set_outputs
+from aprqa_ci.github.inputs import Command, read_inputs
+from aprqa_ci.github.outputs import MAX_SUMMARY_BYTES
 from aprqa_ci.github.publish import PublishOptions, publish
 from aprqa_ci.github.workflow_commands import Annotation, Level, annotate, stop_commands
 from aprqa_ci.markdown import bullets, code_span, heading, join
-from aprqa_ci.plain_text import visible
 from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.planning.matrix import Matrix, matrix_of
 from aprqa_ci.planning.plan import PlacedOut, Plan, plan_digest
@@ -69,37 +73,6 @@ _EVIDENCE = "evidence"
 _SHARD = "shard"
 _WORST_FIRST = (Status.BLOCKED, Status.INCONCLUSIVE, Status.PROVISIONAL, Status.CERTIFIED)
 _LEVELS = {Status.BLOCKED: Level.ERROR, Status.INCONCLUSIVE: Level.ERROR}
-_MOST_NAMED = 20
-_LOG_WIDTH = 110
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Step:
-    """A step under way; its annotations are written when foreign text can no longer give orders."""
-
-    inputs: ActionInputs
-    context: EventContext
-    environment: Mapping[str, str]
-    out: Console
-    annotations: list[Annotation] = field(default_factory=list)
-
-    @property
-    def surroundings(self) -> Surroundings:
-        return Surroundings(environment=self.environment, workers=self.inputs.workers)
-
-    def say(self, text: str) -> None:
-        self.out.print(Text(visible(text)), soft_wrap=True)
-
-    def note(self, level: Level, title: str, message: str, file: str = "") -> None:
-        self.annotations.append(Annotation(level=level, title=title, message=message, file=file))
-
-    def outputs(self, values: Mapping[str, str]) -> None:
-        if path := self.environment.get("GITHUB_OUTPUT"):
-            set_outputs(Path(path), values)
-
-    def summary(self, markdown: str) -> None:
-        if path := self.environment.get("GITHUB_STEP_SUMMARY"):
-            append_summary(Path(path), markdown)
 
 
 @click.command()
@@ -114,19 +87,19 @@ def action() -> None:
     annotations: list[Annotation] = []
     ending: AprqaError | None = None
     # Nearly all that is printed holds words of models, playbooks and engines.
-    with stop_commands(_write):
+    with stop_commands(write):
         try:
             _perform(environment, annotations)
         except AprqaError as error:
             ending = error
-            annotations += _said_of(error)
-            _silence(error)
+            annotations += said_of(error)
+            silence(error)
         except Exception:  # noqa: BLE001 - a bug of ours: shown where it can give no orders
             traceback.print_exc(file=sys.stdout)
             ending = InconclusiveError()
             text = "aprqa failed; this is a fault of aprqa and says nothing about the model"
             annotations.append(Annotation(level=Level.ERROR, title="aprqa", message=text))
-    annotate(annotations, _write)
+    annotate(annotations, write)
     if ending is not None:
         raise ending
 
@@ -144,11 +117,11 @@ def _perform(environment: Mapping[str, str], annotations: list[Annotation]) -> N
         problems += error.problems
     if problems or inputs is None or context is None:
         raise InputError(problems)
-    step = _Step(
+    step = ActionStep(
         inputs=inputs,
         context=context,
         environment={name: text for name, text in environment.items() if name != "INPUT_TOKEN"},
-        out=_plain_console(),
+        out=log_console(),
         annotations=annotations,
     )
     match inputs.command:
@@ -162,7 +135,7 @@ def _perform(environment: Mapping[str, str], annotations: list[Annotation]) -> N
             _certify(step)
 
 
-def _plan(step: _Step) -> None:
+def _plan(step: ActionStep) -> None:
     inputs = step.inputs
     plan = _make_plan(
         step,
@@ -204,7 +177,7 @@ def _plan(step: _Step) -> None:
     step.summary("\n\n".join(sections))
 
 
-def _run(step: _Step) -> None:
+def _run(step: ActionStep) -> None:
     inputs, context = step.inputs, step.context
     _require_running(context)
     plan = _plan_of(step)
@@ -249,11 +222,11 @@ def _run(step: _Step) -> None:
     }
     # Not an error of the job: run again on the same machine, it would end in the same way. The
     # merge says that there is no verdict, and this says why.
-    for cause in sorted(causes)[:_MOST_NAMED]:
+    for cause in sorted(causes)[:MOST_NAMED]:
         step.note(Level.WARNING, f"Shard {shard}: could not be run on this machine", cause)
 
 
-def _merge(step: _Step) -> None:
+def _merge(step: ActionStep) -> None:
     plan = _plan_of(step)
     root = step.inputs.evidence or step.inputs.output / _EVIDENCE
     collected = collect_shards(root)
@@ -270,11 +243,11 @@ def _merge(step: _Step) -> None:
         for name in names:
             step.say(f"shard {name} {title}")
         if names:
-            step.note(Level.ERROR, f"Shards: {title}", _named(names))
+            step.note(Level.ERROR, f"Shards: {title}", named(names))
     _finish(step, plan, bundles)
 
 
-def _certify(step: _Step) -> None:
+def _certify(step: ActionStep) -> None:
     inputs = step.inputs
     _require_running(step.context)
     plan = _make_plan(step, PlanOptions(tier=inputs.tier, only=inputs.only))
@@ -284,7 +257,7 @@ def _certify(step: _Step) -> None:
     _finish(step, plan, bundles)
 
 
-def _finish(step: _Step, plan: Plan, bundles: Sequence[Bundle]) -> None:
+def _finish(step: ActionStep, plan: Plan, bundles: Sequence[Bundle]) -> None:
     """Show, hand on and publish what came of it, and end with the verdict."""
     for bundle in bundles:
         step.out.print()
@@ -334,14 +307,14 @@ def _results(bundles: Sequence[Bundle]) -> dict[str, str]:
     }
 
 
-def _note_verdict(step: _Step, bundle: Bundle) -> None:
+def _note_verdict(step: ActionStep, bundle: Bundle) -> None:
     score, playbook = bundle.score, bundle.plan.playbooks[0]
     title = f"{playbook.name}: {score.status.value} {score.mqs} ({score.grade})"
     level = _LEVELS.get(score.status, Level.NOTICE)
-    step.note(level, title, _named(score.obstacles) or "nothing stands against it", playbook.path)
+    step.note(level, title, named(score.obstacles) or "nothing stands against it", playbook.path)
 
 
-def _make_plan(step: _Step, options: PlanOptions) -> Plan:
+def _make_plan(step: ActionStep, options: PlanOptions) -> Plan:
     _require_running(step.context)
     plan = make_plan(
         step.inputs.playbooks,
@@ -377,7 +350,7 @@ def _groups(matrix: Matrix) -> str:
     return groups.text
 
 
-def _plan_of(step: _Step) -> Plan:
+def _plan_of(step: ActionStep) -> Plan:
     path = step.inputs.plan or step.inputs.output / PLAN_NAME
     plan = read_plan(path)
     wanted, found = step.inputs.plan_digest, plan_digest(plan)
@@ -387,7 +360,9 @@ def _plan_of(step: _Step) -> Plan:
     return plan
 
 
-def _placed_out(step: _Step, level: Level, title: str, placed: Sequence[PlacedOut]) -> list[str]:
+def _placed_out(
+    step: ActionStep, level: Level, title: str, placed: Sequence[PlacedOut]
+) -> list[str]:
     for each in placed:
         step.say(f"{title}: {each.cell}: {each.reason}")
         step.note(level, title, f"{each.cell}: {each.reason}")
@@ -397,7 +372,7 @@ def _placed_out(step: _Step, level: Level, title: str, placed: Sequence[PlacedOu
     return [heading(3, f"{title} ({len(placed)})"), bullets(shown)]
 
 
-def _connect(step: _Step) -> "Client":
+def _connect(step: ActionStep) -> "Client":
     token = step.inputs.token
     if not token:
         hint = "leave the input out, and the token of the job is taken"
@@ -406,49 +381,3 @@ def _connect(step: _Step) -> "Client":
     from aprqa_ci.github.client import connect  # noqa: PLC0415 - see above
 
     return connect(step.context.repository, token=token, api_url=step.context.api_url)
-
-
-def _said_of(error: AprqaError) -> list[Annotation]:
-    """Print an error, and return it as annotations."""
-    if isinstance(error, InputError):
-        problems = list(error.problems)
-    else:
-        problems = [Problem(what=str(error))] if str(error) else []
-    for problem in problems:
-        _write(visible(f"error: {problem}") + "\n")
-    return [
-        Annotation(
-            level=Level.ERROR,
-            title="aprqa",
-            message=f"{problem.what} ({problem.hint})" if problem.hint else problem.what,
-            file="" if problem.path is None else str(problem.path),
-            line=problem.line,
-        )
-        for problem in problems
-    ]
-
-
-def _silence(error: AprqaError) -> None:
-    """Leave of an error the exit code alone: what it says is printed, where it gives no orders."""
-    error.args = ()
-    if isinstance(error, InputError):
-        error.problems = ()
-
-
-def _named(names: Sequence[str]) -> str:
-    shown = list(names[:_MOST_NAMED])
-    if len(names) > _MOST_NAMED:
-        shown.append(f"… and {len(names) - _MOST_NAMED} more")
-    return "\n".join(shown)
-
-
-def _plain_console() -> Console:
-    """Return a console for logs: some runners give a step a terminal, and nobody looks at it."""
-    return Console(
-        force_terminal=False, highlight=False, emoji=False, no_color=True, width=_LOG_WIDTH
-    )
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
