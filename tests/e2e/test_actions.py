@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.act.harness import Run, git
-from tests.e2e.conftest import Consumer
+from tests.act.harness import Run, git, run_act
+from tests.e2e.conftest import VENVS, Consumer
 
 pytestmark = pytest.mark.slow
 
@@ -89,6 +89,16 @@ def test_shards_that_never_ran_are_no_verdict(consumer: Consumer, tmp_path: Path
     assert results["verdict"] == "inconclusive"
     assert any("s001" in text for _, text in run.annotations("error", "verdict"))
     assert double(run)["pulls"] == []
+
+
+def test_what_must_fail_in_ci_fails(action_repository: Path, tmp_path: Path) -> None:
+    workflow = ("-W", ".github/workflows/ci.yml", "-j", "failures")
+    env = {"APRQA_VENVS": str(VENVS)}
+    run = run_act(action_repository, tmp_path / "out", "push", *workflow, env=env)
+    assert run.rc == 0, run.text()
+    for step in ("unknown-command", "no-playbook", "no-plan", "no-model"):
+        assert run.step("failures", step) == "failure"
+    assert run.outputs("failures", "no-model", "aprqa")["verdict"] == "inconclusive"
 
 
 def test_a_fork_is_reported_as_unverified(consumer: Consumer, tmp_path: Path) -> None:
