@@ -104,6 +104,8 @@ SCHEMAS: Final[tuple[SchemaEntry, ...]] = (
 )
 """All kinds of documents that have a schema. To add one, add its entry and run the script."""
 
+_LIMITS = {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
+
 
 def make_schema(entry: SchemaEntry) -> dict[str, Any]:
     """Return the Draft 2020-12 schema of one kind of document.
@@ -116,6 +118,7 @@ def make_schema(entry: SchemaEntry) -> dict[str, Any]:
         if name in models:
             _describe(definition, models[name])
     _name_quantizations(definitions)
+    _spell_limits(definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "$id": f"{_BASE}{entry.version}",
@@ -177,6 +180,24 @@ def _field_docstrings(model: type[msgspec.Struct]) -> dict[str, str]:
                 case _:
                     pass
     return found
+
+
+def _spell_limits(part: Any) -> None:  # noqa: ANN401 - any part of a schema
+    """Write the limits of numbers as reals.
+
+    Python takes ``Annotated[float, Meta(ge=0)]`` and ``Annotated[float, Meta(ge=0.0)]`` for one
+    type and keeps the one that was imported first: ``0`` or ``0.0`` would be a matter of chance.
+    """
+    if isinstance(part, list):
+        for entry in part:
+            _spell_limits(entry)
+    if not isinstance(part, dict):
+        return
+    if part.get("type") == "number":
+        for name in _LIMITS & part.keys():
+            part[name] = float(part[name])
+    for entry in part.values():
+        _spell_limits(entry)
 
 
 def _name_quantizations(part: Any) -> None:  # noqa: ANN401 - any part of a schema

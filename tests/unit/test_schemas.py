@@ -276,3 +276,19 @@ def test_the_script_checks(damage: str, tmp_path: Path) -> None:
     assert code == (0 if damage == "nothing" else 1)
     assert ("plan.schema.json: not current" in output) == (damage == "old")
     assert ("gone.schema.json: no model has this schema" in output) == (damage == "left-over")
+
+
+def test_the_limits_of_numbers_do_not_depend_on_what_was_imported_first() -> None:
+    """An equal annotation with whole limits, made first, would otherwise lend its spelling."""
+    program = (
+        "from typing import Annotated\n"
+        "from msgspec import Meta\n"
+        "first = Annotated[float, Meta(ge=0, lt=1)] | None, Annotated[float, Meta(ge=0, le=1)]\n"
+        "from aprqa_ci.data_files import data_directory\n"
+        "from aprqa_ci.schemas import SCHEMAS, schema_bytes\n"
+        "shipped = data_directory().joinpath('schemas')\n"
+        "for entry in SCHEMAS:\n"
+        "    assert shipped.joinpath(entry.file_name).read_bytes() == schema_bytes(entry), entry\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
