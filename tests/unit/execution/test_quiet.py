@@ -22,13 +22,13 @@ def test_many_may_ask_at_once() -> None:
     quiet = Quiet()
     together = threading.Barrier(3, timeout=LONG)
 
-    def ask() -> None:
+    def ask() -> int:
         with quiet.asking():
-            together.wait()
+            return together.wait()
 
     with ThreadPoolExecutor(3) as pool:
-        for future in [pool.submit(ask) for _ in range(3)]:
-            future.result()
+        asked = [pool.submit(ask) for _ in range(3)]
+    assert {future.result() for future in asked} == {0, 1, 2}
 
 
 def test_timing_waits_for_a_question_and_questions_wait_for_timing() -> None:

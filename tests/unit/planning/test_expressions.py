@@ -75,4 +75,5 @@ def test_values_equal_those_of_exact_evaluation(operands: list[int], data: st.Da
 
 @pytest.mark.parametrize("unit", ["(", "1+", "(1+", "-", "1/3 ", "1,234,", "((2+2", ")(", "add 1 "])
 def test_hostile_texts_come_to_an_end(unit: str) -> None:
-    expressions_in(unit * 8000, tokenize(unit * 8000))
+    found = expressions_in(unit * 8000, tokenize(unit * 8000))
+    assert len(found) <= 8000

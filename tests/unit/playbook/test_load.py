@@ -1,4 +1,3 @@
-import contextlib
 import hashlib
 from pathlib import Path
 
@@ -340,8 +339,13 @@ def test_declared_tiers(name: str, metadata: str, tier: str | None) -> None:
 
 @given(st.text() | st.lists(st.sampled_from(MINIMAL.splitlines())).map("\n".join))
 def test_any_text_is_a_playbook_or_an_input_error(text: str) -> None:
-    with contextlib.suppress(InputError):
-        parse_playbook(text.encode("utf-8", "surrogatepass"), path=Path("p.yaml"))
+    try:
+        found: object = parse_playbook(
+            text.encode("utf-8", "surrogatepass"), path=Path("p.yaml")
+        ).playbook.name
+    except InputError as error:
+        found = error.problems
+    assert found
 
 
 @given(st.data())
@@ -350,5 +354,8 @@ def test_a_damaged_playbook_never_fails_otherwise(data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(text)))
     end = data.draw(st.integers(start, min(len(text), start + 12)))
     put = data.draw(st.text(alphabet="abgru/-.:[]{}&*!'\"\n #,10~", max_size=12))
-    with contextlib.suppress(InputError):
-        parse(text[:start] + put + text[end:])
+    try:
+        found: object = parse(text[:start] + put + text[end:]).playbook.name
+    except InputError as error:
+        found = error.problems
+    assert found

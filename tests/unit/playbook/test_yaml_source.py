@@ -191,7 +191,7 @@ def test_any_text_is_data_or_an_input_error(text: str) -> None:
         data = read_yaml(text.encode("utf-8", "surrogatepass"), source="f").data
     except InputError as error:
         data = [problem.what for problem in error.problems]
-    json.dumps(data, allow_nan=False)
+    assert json.dumps(data, allow_nan=False)
 
 
 plain = st.text(

@@ -114,4 +114,4 @@ HOSTILE = ["(", "2+2=", "1/3 ", "is ", "1,234,", "((2+2", "the answer is ", "1. 
 
 @pytest.mark.parametrize("unit", HOSTILE)
 def test_hostile_answers_come_to_an_end(unit: str) -> None:
-    judge("What is 2+2?", unit * (70_000 // len(unit)))
+    assert isinstance(judge("What is 2+2?", unit * (70_000 // len(unit))), OracleVerdict)

@@ -79,9 +79,9 @@ def test_programs_with_one_bracket_less_fail(
 @given(st.text())
 def test_never_fails(answer: str) -> None:
     for language in ("python", "json", "rust"):
-        judge(answer, language=language)
-    judge(answer, "def f(a):", raw=True, language="python")
-    judge(answer, languages=("python", "json"))
+        assert judge(answer, language=language).reason
+    assert judge(answer, "def f(a):", raw=True, language="python").reason
+    assert judge(answer, languages=("python", "json")).reason
 
 
 @given(st.lists(st.sampled_from(["hello", "there", "friend", "yes", "no"]), min_size=1, max_size=5))
@@ -192,4 +192,4 @@ def test_a_warning_of_the_parser_is_no_fault() -> None:
     "unit", ["```\n", "def f(:\n", "not ", "a.b", "[", "'", "# x\n", "x = (\n"]
 )
 def test_hostile_answers_come_to_an_end(unit: str) -> None:
-    judge(unit * (70_000 // len(unit)))
+    assert judge(unit * (70_000 // len(unit))).reason

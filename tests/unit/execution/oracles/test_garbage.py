@@ -136,4 +136,4 @@ def test_a_loop_counts_where_it_stands_not_over_a_long_text() -> None:
 
 @pytest.mark.parametrize("unit", ["a", "ab ", "Ã©", "1,234,", '["a",', "\\u", "\x1b[", "é", "🙂 "])
 def test_hostile_answers_come_to_an_end(unit: str) -> None:
-    judge(unit * (70_000 // len(unit)))
+    assert judge(unit * (70_000 // len(unit))).verdict is OracleVerdict.FALSIFIED
