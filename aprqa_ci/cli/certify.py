@@ -48,7 +48,7 @@ def certify(
     playbooks: tuple[str, ...],
     tier: str | None,
     only: tuple[str, ...],
-    backends: tuple[str, ...],
+    backends: tuple[Backend, ...],
     engine: str | None,
     workers: int,
     out: Path,
@@ -68,7 +68,7 @@ def certify(
         options=PlanOptions(
             tier=tier,
             only=only,
-            backends=tuple(Backend(backend) for backend in backends),
+            backends=backends,
             engine=engine,
         ),
         surroundings=surroundings,

@@ -20,6 +20,13 @@ def playbooks_argument(function: FunctionT) -> FunctionT:
     return click.argument("playbooks", nargs=-1, required=True, metavar="PLAYBOOK...")(function)
 
 
+def _backends(
+    context: click.Context, option: click.Parameter, words: tuple[str, ...]
+) -> tuple[Backend, ...]:
+    del context, option
+    return tuple(Backend(word) for word in words)
+
+
 def plan_options(function: FunctionT) -> FunctionT:
     """Add what narrows or shapes a plan."""
     for option in reversed(
@@ -39,6 +46,7 @@ def plan_options(function: FunctionT) -> FunctionT:
                 "backends",
                 multiple=True,
                 type=click.Choice([str(backend) for backend in Backend]),
+                callback=_backends,
                 help="Only this backend; may be repeated. A narrowed run cannot certify.",
             ),
             click.option(

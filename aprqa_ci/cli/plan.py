@@ -86,7 +86,7 @@ def plan(
     playbooks: tuple[str, ...],
     tier: str | None,
     only: tuple[str, ...],
-    backends: tuple[str, ...],
+    backends: tuple[Backend, ...],
     engine: str | None,
     output: Path | None,
     print_ids: bool,
@@ -112,7 +112,7 @@ def plan(
         options=PlanOptions(
             tier=tier,
             only=only,
-            backends=tuple(Backend(backend) for backend in backends),
+            backends=backends,
             engine=engine,
             shards=shards,
             target_minutes=target_minutes,

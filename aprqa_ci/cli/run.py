@@ -45,7 +45,7 @@ def run(
     run_id: str | None,
     tier: str | None,
     only: tuple[str, ...],
-    backends: tuple[str, ...],
+    backends: tuple[Backend, ...],
     engine: str | None,
     workers: int,
     output: Path,
@@ -79,7 +79,7 @@ def run(
         options=PlanOptions(
             tier=tier,
             only=only,
-            backends=tuple(Backend(backend) for backend in backends),
+            backends=backends,
             engine=engine,
         ),
         surroundings=surroundings,
