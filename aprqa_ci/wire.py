@@ -9,6 +9,7 @@ import msgspec
 
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.files import read_bounded, sha256_bytes
+from aprqa_ci.json_lines import line_of_place
 
 __all__ = [
     "MAX_WIRE_BYTES",
@@ -60,9 +61,12 @@ def decode_wire(data: bytes | str, model: type[ModelT], *, source: Path | str) -
         hint = ""
         if found := _UNKNOWN_FIELD.search(what):
             hint = near_name(found["name"], _field_names(model))
-        raise InputError(Problem(what=what, path=source, hint=hint)) from error
+        line = line_of_place(data, what)
+        raise InputError(Problem(what=what, path=source, line=line, hint=hint)) from error
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise InputError(Problem(what=f"not valid JSON: {error}", path=source)) from error
+        what = f"not valid JSON: {error}"
+        line = line_of_place(data, what)
+        raise InputError(Problem(what=what, path=source, line=line)) from error
 
 
 def read_wire(path: Path, model: type[ModelT]) -> ModelT:

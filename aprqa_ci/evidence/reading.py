@@ -8,6 +8,7 @@ import msgspec
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.record import EvidenceRecord
 from aprqa_ci.files import read_bounded, write_atomic
+from aprqa_ci.json_lines import line_of_place, line_of_steps
 from aprqa_ci.vocabulary import Outcome
 from aprqa_ci.wire import MAX_WIRE_BYTES, near_name, pretty_json
 
@@ -42,8 +43,11 @@ def parse_evidence(data: bytes, *, source: Path | str) -> tuple[EvidenceRecord, 
     try:
         raw: Any = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise InputError(Problem(what=f"not valid JSON: {error}", path=source)) from error
+        what = f"not valid JSON: {error}"
+        line = line_of_place(data, what)
+        raise InputError(Problem(what=what, path=source, line=line)) from error
     entries = raw.get("evidence") if isinstance(raw, dict) else raw
+    above = ["evidence"] if isinstance(raw, dict) else []
     if not isinstance(entries, list):
         what = "evidence is an array of records, or an object whose `evidence` is one"
         raise InputError(Problem(what=what, path=source))
@@ -53,7 +57,8 @@ def parse_evidence(data: bytes, *, source: Path | str) -> tuple[EvidenceRecord, 
         try:
             records.append(msgspec.convert(_regular(entry), type=EvidenceRecord))
         except msgspec.ValidationError as error:
-            problems.append(_problem(entry, index, str(error), source))
+            line = line_of_steps(data, [*above, index]) if len(problems) < _MAX_PROBLEMS else None
+            problems.append(_problem(entry, index, str(error), source, line))
     if problems:
         more = len(problems) - _MAX_PROBLEMS
         if more > 0:
@@ -80,9 +85,9 @@ def _regular(entry: object) -> object:
     return entry
 
 
-def _problem(entry: object, index: int, what: str, source: Path | str) -> Problem:
+def _problem(entry: object, index: int, what: str, source: Path | str, line: int | None) -> Problem:
     hint = ""
     outcome = entry.get("outcome") if isinstance(entry, dict) else None
     if isinstance(outcome, str) and outcome not in _OUTCOMES:
         hint = near_name(outcome, _OUTCOMES) or f"outcomes are {', '.join(_OUTCOMES)}"
-    return Problem(what=f"record {index}: {what}", path=source, hint=hint)
+    return Problem(what=f"record {index}: {what}", path=source, line=line, hint=hint)

@@ -28,6 +28,7 @@ BASE = {
     "errors",
     "files",
     "gates",
+    "json_lines",
     "markdown",
     "plain_text",
     "quantizations",
