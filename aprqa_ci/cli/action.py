@@ -33,6 +33,7 @@ from aprqa_ci.cli.progress import progress
 from aprqa_ci.errors import AprqaError, DeliveryError, InconclusiveError, InputError, Problem
 from aprqa_ci.files import write_atomic
 from aprqa_ci.github.activity import Activity, activity_for
+from aprqa_ci.github.annotations import annotations_of
 from aprqa_ci.github.context import EventContext, read_context
 from aprqa_ci.github.inputs import Command, read_inputs
 from aprqa_ci.github.outputs import MAX_SUMMARY_BYTES
@@ -312,6 +313,9 @@ def _note_verdict(step: ActionStep, bundle: Bundle) -> None:
     title = f"{playbook.name}: {score.status.value} {score.mqs} ({score.grade})"
     level = _LEVELS.get(score.status, Level.NOTICE)
     step.note(level, title, named(score.obstacles) or "nothing stands against it", playbook.path)
+    # A reporter's run is of the default branch, whose playbook need not be the one that failed.
+    if step.context.workflow_run is None:
+        step.annotations.extend(annotations_of(bundle.report, playbook=playbook.path))
 
 
 def _make_plan(step: ActionStep, options: PlanOptions) -> Plan:

@@ -14,6 +14,7 @@ from aprqa_ci.certification.bundle import read_bundle, read_plan
 from aprqa_ci.cli.options import existing_directory
 from aprqa_ci.cli.output import console, raise_for
 from aprqa_ci.errors import DeliveryError, InputError, Problem
+from aprqa_ci.github.annotations import annotations_of
 from aprqa_ci.github.comment import CommentMode
 from aprqa_ci.github.context import EventContext, read_context
 from aprqa_ci.github.outputs import MAX_SUMMARY_BYTES, append_summary, set_outputs
@@ -162,7 +163,10 @@ def _tell(done: Published, context: EventContext, environment: Mapping[str, str]
             Annotation(level=Level.ERROR, title="Not delivered", message=text)
             for text in done.failures
         ]
-        annotate(failures, sys.stdout.write)
+        # A reporter's run is of the default branch, whose playbook need not be the one that failed.
+        runs = done.runs if context.workflow_run is None else ()
+        found = [each for run in runs for each in annotations_of(run.report, playbook=run.playbook)]
+        annotate([*failures, *found], sys.stdout.write)
     if path := environment.get("GITHUB_OUTPUT"):
         set_outputs(Path(path), done.outputs)
     if path := environment.get("GITHUB_STEP_SUMMARY"):

@@ -129,6 +129,18 @@ def test_a_pull_request_gets_one_comment(
     assert "- **BLOCKED** `tiny-mvp`" in body
 
 
+@pytest.mark.usefixtures("job", "pull")
+def test_failures_are_annotated_at_the_playbook(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert publish(made_bundle(tmp_path / "bad", outcomes=FELL)) == 1
+    out = capsys.readouterr().out
+    place = "file=playbooks/tiny-mvp.yaml,line=1"
+    assert f"\n::error title=tiny-mvp%3A gateway G1 failed,{place}::1 Crashed; it is " in out
+    assert publish(made_bundle(tmp_path / "good")) == 0
+    assert "::error" not in capsys.readouterr().out
+
+
 @pytest.mark.usefixtures("job")
 def test_only_our_own_comment_is_updated(hub: FakeHub, pull: int, tmp_path: Path) -> None:
     marker = f"<!-- aprqa-ci:report key=certification content={'0' * 64} -->\n"
@@ -288,7 +300,12 @@ def test_hostile_answers_reach_nobody(
         assert not re.search(r"^\s*(::|##\[|```)", plain, re.MULTILINE)
     out = capsys.readouterr().out
     commands = re.findall(r"^\s*::([a-z-]+)(?: .*)?::", out, re.MULTILINE)
-    assert set(commands) <= {"add-mask", "stop-commands"}
+    # Every other command is an annotation of ours, about our gate and at our playbook.
+    place = "title=tiny-mvp%3A [A-Z0-9-]+ failed,file=playbooks/tiny-mvp.yaml,line=1"
+    own = re.findall(rf"^::error {place}::1 Falsified; it is tiny-mvp:", out, re.MULTILINE)
+    assert own
+    others = [command for command in commands if command not in {"add-mask", "stop-commands"}]
+    assert others == ["error"] * len(own)
 
 
 # Forks

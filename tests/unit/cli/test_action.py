@@ -226,15 +226,35 @@ def test_a_model_that_falls_short(action: Action) -> None:
     ended = action("merge")
     assert ended.code == 1
     assert outputs()["status"] == "BLOCKED"
-    (told,) = annotations(ended)
-    assert told.startswith("::error title=tiny%3A BLOCKED 0")
+    verdict, gateway = annotations(ended)
+    assert verdict.startswith("::error title=tiny%3A BLOCKED 0")
+    path = SHARDED.playbooks[0].path
+    assert gateway.startswith(f"::error title=tiny%3A gateway G1 failed,file={path},line=1::")
+    assert gateway.endswith(f"1 Falsified; it is {cell}#G1-LOAD: because")
 
 
 def test_a_report_ends_well_whatever_the_verdict(action: Action) -> None:
     leave("s001")
     ended = action("report", plan="aprqa-out/plan.json", evidence=str(EVIDENCE))
+    assert any("was not tested" in each for each in annotations(ended))
     assert ended.code == 0, ended.out
     assert outputs()["verdict"] == "inconclusive"
+
+
+def test_a_reporter_annotates_the_verdict_alone(action: Action) -> None:
+    leave("s001")
+    run = {"id": 5, "event": "pull_request", "head_sha": SHA, "head_branch": "topic"}
+    run["head_repository"] = {"full_name": "someone/fork", "owner": {"login": "someone"}}
+    ended = action(
+        "report",
+        {"action": "completed", "workflow_run": run},
+        GITHUB_EVENT_NAME="workflow_run",
+        plan="aprqa-out/plan.json",
+        evidence=str(EVIDENCE),
+    )
+    told = "\n".join(annotations(ended))
+    assert "INCONCLUSIVE" in told
+    assert "was not tested" not in told
 
 
 def test_what_is_not_delivered_has_its_own_code(
