@@ -185,6 +185,13 @@ class Client:
 
     # Checks and artifacts
 
+    def check_runs(self, sha: str, name: str) -> list[CheckRun]:
+        """Return the check runs of a name on a commit."""
+        need = Need(what=f"list the check runs {name}", permission="checks: write")
+        path = self._path(f"commits/{sha}/check-runs")
+        runs = self.rest.pages(path, CheckRun, need, inside="check_runs", check_name=name)
+        return [run for run in runs if run.name == name]
+
     def create_check_run(
         self,
         *,
@@ -218,8 +225,7 @@ class Client:
             return {"title": title, "summary": summary} | ({"annotations": told} if told else {})
 
         def find() -> CheckRun | None:
-            path = self._path(f"commits/{sha}/check-runs")
-            runs = self.rest.pages(path, CheckRun, need, inside="check_runs", check_name=name)
+            runs = self.check_runs(sha, name)
             return next((run for run in runs if run.external_id == external_id), None)
 
         body = {

@@ -9,6 +9,7 @@ from aprqa_ci.certification.bundle import CERTIFICATE_NAME, Bundle
 from aprqa_ci.errors import DeliveryError, InputError
 from aprqa_ci.github.activity import Activity, activity_for
 from aprqa_ci.github.certification_pr import Proposed, deliver_proposal
+from aprqa_ci.github.check_run import content_of, deliver_check_run
 from aprqa_ci.github.comment import CommentMode, body_of, deliver_comment, is_wanted
 from aprqa_ci.github.context import EventContext
 from aprqa_ci.github.proposal import Base, Declined, Places, Proposal, branch_of, propose
@@ -146,21 +147,69 @@ def _comment(
             _summarised(bundle, _certificate_at(client, bundle, merge_base, options), options)
             for bundle in bundles
         )
-        body = body_of(runs, key=options.key, footer=_footer(context), unverified=unverified)
-        if options.dry_run:
-            line = f"would comment on #{number}:\n{body}"
-            return Published(lines=(line,), outputs={}, runs=runs, failures=())
-        if options.comment is CommentMode.OFF:
-            return Published(lines=("no comment: off",), outputs={}, runs=runs, failures=())
-        wanted = is_wanted(runs, options.comment)
-        done = deliver_comment(client, number, body, wanted=wanted, author=options.author)
     except DeliveryError as error:
         return Published(lines=(), outputs={}, runs=runs, failures=(str(error),))
-    lines = [f"comment on #{number}: {done.action} {done.url}".rstrip()]
-    if done.warning:
-        lines.append(f"warning: {done.warning}")
-    outputs = {"comment-url": done.url} if done.url else {}
-    return Published(lines=tuple(lines), outputs=outputs, runs=runs, failures=())
+    lines: list[str] = []
+    failures: list[str] = []
+    outputs: dict[str, str] = {}
+    body = body_of(runs, key=options.key, footer=_footer(context), unverified=unverified)
+    if options.dry_run:
+        lines.append(f"would comment on #{number}:\n{body}")
+    elif options.comment is CommentMode.OFF:
+        lines.append("no comment: off")
+    else:
+        wanted = is_wanted(runs, options.comment)
+        try:
+            done = deliver_comment(client, number, body, wanted=wanted, author=options.author)
+        except DeliveryError as error:
+            failures.append(str(error))
+        else:
+            lines.append(f"comment on #{number}: {done.action} {done.url}".rstrip())
+            if done.warning:
+                lines.append(f"warning: {done.warning}")
+            outputs |= {"comment-url": done.url} if done.url else {}
+    if unverified:
+        # A check that a stranger's evidence makes green could satisfy a rule of the branch.
+        lines.append("no check run: the evidence is unverified")
+    else:
+        told, lost = _check(runs, head_sha, context, options, client)
+        lines += told
+        failures += lost
+    return Published(lines=tuple(lines), outputs=outputs, runs=runs, failures=tuple(failures))
+
+
+def _check(
+    runs: Sequence[SummarisedRun],
+    sha: str,
+    context: EventContext,
+    options: PublishOptions,
+    client: "Client",
+) -> tuple[list[str], list[str]]:
+    """Deliver a check run for each run; return what was done, and what could not be delivered."""
+    # It comes with PyGithub, which is there when there is a client.
+    from aprqa_ci.github.refusals import RefusedError  # noqa: PLC0415 - PyGithub is an extra
+
+    lines, failures = [], []
+    for run in runs:
+        content = content_of(run)
+        what = f"check run {content.name}"
+        if options.dry_run:
+            lines.append(f"would make the {what}: {content.conclusion}, {content.title}")
+            continue
+        key = f"{options.key}:{context.run_id}:{context.run_attempt}"
+        try:
+            done = deliver_check_run(client, content, sha=sha, key=key)
+        except RefusedError as refusal:
+            if refusal.status == 403:
+                # Not every job may write checks, and the comment says the same.
+                lines.append(f"warning: no {what}: {refusal}")
+            else:
+                failures.append(f"{what}: {refusal}")
+        except DeliveryError as error:
+            failures.append(f"{what}: {error}")
+        else:
+            lines.append(f"{what}: {done}, {content.conclusion}")
+    return lines, failures
 
 
 def _propose(

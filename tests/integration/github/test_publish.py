@@ -347,6 +347,7 @@ def test_evidence_of_a_fork_is_reported_as_unverified(
 ) -> None:
     fork_run(job, hub)
     assert publish(made_bundle(tmp_path / "b")) == 0
+    assert hub.repo.checks == {}
     assert [comment["n"] for comment in hub.repo.comments.values()] == [1]
     assert "**Unverified:**" in bodies(hub)[0]
     assert "**Unverified:**" in job.summary.read_text()
@@ -377,6 +378,120 @@ def test_evidence_of_a_fork_never_reaches_the_registry(
     assert publish(made_bundle(tmp_path / "b"), more=("--mode", "pr")) == 0
     assert "no pull request: the evidence is unverified" in capsys.readouterr().out
     assert {method for method, _, _ in hub.log} == {"GET"}
+
+
+# The check run
+
+
+def checks(hub: FakeHub) -> list[tuple[str, str, int]]:
+    return [
+        (each["name"], each["conclusion"], each["output"]["annotations_count"])
+        for each in hub.repo.checks.values()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "cause", "conclusion", "annotated"),
+    [
+        (None, None, "success", False),
+        (FELL, None, "failure", True),
+        (
+            {scenario_id("G1-LOAD"): Outcome.SKIPPED},
+            "infrastructure:engine-missing",
+            "neutral",
+            True,
+        ),
+    ],
+)
+@pytest.mark.usefixtures("job")
+def test_the_check_run_has_the_verdict(
+    *,
+    hub: FakeHub,
+    pull: int,
+    tmp_path: Path,
+    outcomes: Any,
+    cause: str | None,
+    conclusion: str,
+    annotated: bool,
+) -> None:
+    publish(made_bundle(tmp_path / "b", outcomes=outcomes, cause=cause))
+    ((name, concluded, count),) = checks(hub)
+    assert (name, concluded) == ("aprqa / tiny-mvp", conclusion)
+    assert (count > 0) is annotated
+    (check,) = hub.repo.checks.values()
+    assert check["head_sha"] == hub.repo.branch("topic")
+    assert check["output"]["summary"].startswith("# Certification\n")
+    assert hub.repo.pulls[pull]["head"] == "topic"
+
+
+@pytest.mark.usefixtures("job", "pull")
+def test_the_newest_check_run_is_true_and_there_is_none_too_many(
+    hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good, bad = made_bundle(tmp_path / "good"), made_bundle(tmp_path / "bad", outcomes=FELL)
+    for bundle, count, done in (
+        (good, 1, "created, success"),
+        (good, 1, "unchanged, success"),
+        (bad, 2, "updated, failure"),
+        (good, 3, "updated, success"),
+    ):
+        publish(bundle)
+        assert f"check run aprqa / tiny-mvp: {done}" in capsys.readouterr().out
+        assert len(checks(hub)) == count
+    assert checks(hub)[-1][1] == "success"
+
+
+@pytest.mark.usefixtures("job", "pull")
+def test_each_playbook_has_its_check_run(hub: FakeHub, tmp_path: Path) -> None:
+    two = made_bundle(tmp_path / "two", playbook="second-mvp", model="aprqa/second-2B")
+    assert publish(made_bundle(tmp_path / "one"), two, more=("--comment-mode", "off")) == 0
+    assert [name for name, _, _ in checks(hub)] == ["aprqa / tiny-mvp", "aprqa / second-mvp"]
+    assert bodies(hub) == []
+
+
+@pytest.mark.parametrize(("outcomes", "code"), [(None, 0), (FELL, 1)])
+@pytest.mark.usefixtures("job", "pull")
+def test_without_the_right_there_is_a_note_and_no_check_run(
+    *,
+    hub: FakeHub,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    outcomes: Any,
+    code: int,
+) -> None:
+    forbidden = {"message": "Resource not accessible by integration"}
+    hub.faults.append(["POST", "/check-runs", 1, (403, {}, forbidden)])
+    assert publish(made_bundle(tmp_path / "b", outcomes=outcomes)) == code
+    out = capsys.readouterr().out
+    assert "warning: no check run aprqa / tiny-mvp: " in out
+    assert "`checks: write`" in out
+    assert checks(hub) == []
+    assert len(bodies(hub)) == 1
+
+
+@pytest.mark.usefixtures("job", "pull")
+def test_a_check_run_that_is_refused_for_another_reason_is_not_delivered(
+    hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.faults.append(["POST", "/check-runs", 1, (422, {}, {"message": "no"})])
+    assert publish(made_bundle(tmp_path / "b")) == 4
+    assert "not delivered: check run aprqa / tiny-mvp: " in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("job", "pull")
+def test_a_check_run_without_an_answer_is_not_delivered(hub: FakeHub, tmp_path: Path) -> None:
+    hub.faults.append(["POST", "/check-runs", 99, (502, {}, {"message": "no"})])
+    assert publish(made_bundle(tmp_path / "b")) == 4
+    assert checks(hub) == []
+
+
+@pytest.mark.parametrize("more", [("--dry-run",), ("--mode", "none")])
+@pytest.mark.usefixtures("job", "pull")
+def test_what_publishes_nothing_makes_no_check_run(
+    hub: FakeHub, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    assert publish(made_bundle(tmp_path / "b"), more=more) == 0
+    assert checks(hub) == []
 
 
 # On the default branch
