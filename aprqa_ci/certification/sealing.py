@@ -57,6 +57,7 @@ def seal_shard(
         started=journal.head.started if journal else now,
         finished=now,
         host=host_of(surroundings.host(), __version__),
+        runner=next((each.runner for each in plan.shards if each.id == shard), None),
         exit=exit_code,
         files={EVIDENCE_NAME: sha256_bytes(data)},
         model_digests=journal.digests if journal else {},

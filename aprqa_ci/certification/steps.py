@@ -264,6 +264,7 @@ def run_shard(
         started=output.started,
         finished=utc_text(surroundings.now()),
         host=output.host,
+        runner=shard.runner,
         exit=0,
         files={EVIDENCE_NAME: sha256_bytes(data)},
         model_digests=output.digests,

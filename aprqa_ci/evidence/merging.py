@@ -43,6 +43,8 @@ class ShardManifest(WireModel, frozen=True, kw_only=True):
     """RFC 3339, UTC."""
     finished: str
     host: EvidenceHost
+    runner: str | None = None
+    """The runner class that the plan has for the shard; absent when it was planned for none."""
     exit: int
     """0 when every scenario of the shard has a record."""
     files: dict[str, str]

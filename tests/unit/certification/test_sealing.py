@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from aprqa_ci.certification.sealing import seal_shard
@@ -15,8 +16,8 @@ RECORDS = made_records(PLAN)
 SURROUNDINGS = Surroundings(now=lambda: NOON, run_command=lambda _: None)
 
 
-def seal(directory: Path) -> int:
-    return seal_shard(directory, PLAN, "s001", attempt=2, exit_code=143, surroundings=SURROUNDINGS)
+def seal(directory: Path, plan: Plan = PLAN) -> int:
+    return seal_shard(directory, plan, "s001", attempt=2, exit_code=143, surroundings=SURROUNDINGS)
 
 
 @pytest.fixture
@@ -54,6 +55,16 @@ def test_a_shard_that_never_began_has_a_manifest(tmp_path: Path) -> None:
     shard = read_shard(tmp_path)
     assert shard.records == ()
     assert shard.manifest.started == shard.manifest.finished
+
+
+def test_the_runner_class_is_that_of_the_plan(tmp_path: Path) -> None:
+    shards = tuple(msgspec.structs.replace(each, runner="big-gpu") for each in PLAN.shards)
+    for number, plan in enumerate((PLAN, msgspec.structs.replace(PLAN, shards=shards))):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        seal(folder, plan)
+    runners = [read_shard(tmp_path / name).manifest.runner for name in ("0", "1")]
+    assert runners == [None, "big-gpu"]
 
 
 def test_a_damaged_journal_is_kept_and_is_no_evidence(ended: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from aprqa_ci.certification.bundle import read_plan
 from aprqa_ci.certification.collecting import artifact_name
 from aprqa_ci.cli import action as action_module
 from aprqa_ci.errors import TerminatedRunError
@@ -340,6 +341,8 @@ def test_a_model_that_is_nowhere_is_no_error_of_the_shard(action: Action, playbo
     assert any("::warning" in each for each in annotations(ended))
     manifest = read_shard(Path("aprqa-out/shard")).manifest
     assert (manifest.attempt, manifest.exit) == (3, 0)
+    (shard,) = read_plan(Path("aprqa-out/plan.json")).shards
+    assert manifest.runner == shard.runner is not None
 
 
 def test_all_in_one_job(action: Action, playbook: Path) -> None:

@@ -209,3 +209,9 @@ def test_a_manifest_of_another_version_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="aprqa-shard/2"):
         read_shard(tmp_path)
     assert ShardManifest.__struct_config__.forbid_unknown_fields
+
+
+def test_a_manifest_of_before_runner_classes_is_read() -> None:
+    data = msgspec.json.decode(pretty_json(SHARDS[0].manifest))
+    del data["runner"]
+    assert msgspec.convert(data, ShardManifest).runner is None
