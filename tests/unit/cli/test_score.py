@@ -118,7 +118,7 @@ def test_evidence_that_cannot_be_read_is_bad_input(aprqa: "Aprqa", tmp_path: Pat
     (tmp_path / "evidence.json").write_text('[{"id": 1}]', encoding="utf-8")
     ended = aprqa("score", ".", "--json")
     assert ended.code == 2
-    assert ended.err.startswith("error: evidence.json: record 0: ")
+    assert ended.err.startswith("error: evidence.json:1: record 0: ")
     assert ended.out == ""
 
 
