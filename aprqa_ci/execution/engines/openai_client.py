@@ -8,6 +8,7 @@ import http.client
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, Final, Literal, NoReturn, Self, TypeVar
 from urllib.parse import urlsplit
 
@@ -328,6 +329,10 @@ def _decode(data: bytes, model: type[ModelT]) -> ModelT:
 
 def _raise_error(status: int, body: bytes) -> NoReturn:
     """Raise what an error reply means."""
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        # A prompt longer than any body that the server takes is refused in good order (RFC 9110).
+        what = f"the server answered {status}: the prompt is larger than what it takes"
+        raise PromptRefusedError(what)
     try:
         error = msgspec.json.decode(body, type=_ErrorReply).error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

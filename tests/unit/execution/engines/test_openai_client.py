@@ -208,6 +208,12 @@ def test_a_prompt_that_exceeds_the_context_is_refused(
         client.complete("x", Sampling(), stream=stream)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_prompt_larger_than_the_server_takes_is_refused(stream: bool) -> None:
+    with scripted(replied(b"no", 413)) as client, pytest.raises(PromptRefusedError, match="413"):
+        client.complete("x", Sampling(), stream=stream)
+
+
 def test_a_refusal_in_the_stream_counts_too() -> None:
     reply = events({"error": {"type": "exceed_context_size_error", "message": "too long"}})
     with scripted(reply) as client, pytest.raises(PromptRefusedError, match="too long"):
