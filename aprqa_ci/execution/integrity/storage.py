@@ -1,10 +1,10 @@
 """The gate that compares how the weights are stored with what the labels say."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from aprqa_ci.execution.formats.ggml_types import GGML_TYPES
+from aprqa_ci.execution.formats.ggml_types import GGML_TYPES, file_type_name
 from aprqa_ci.execution.formats.weights import TensorInfo
 from aprqa_ci.execution.integrity.finding import NotJudgedError, Observation, listed
 from aprqa_ci.execution.integrity.subject import Subject
@@ -24,42 +24,6 @@ _DTYPES = {
 # The router of a mixture of experts is often kept in a wider type than the experts.
 _ROUTER = re.compile(r"(?:^|\.)(?:router|gate|ffn_gate_inp)\.")
 
-# llama.h, enum llama_ftype, in the spelling of the quantize tool.
-_FILE_TYPES: Mapping[int, str] = {
-    0: "f32",
-    1: "f16",
-    2: "q4_0",
-    3: "q4_1",
-    7: "q8_0",
-    8: "q5_0",
-    9: "q5_1",
-    10: "q2_k",
-    11: "q3_k_s",
-    12: "q3_k_m",
-    13: "q3_k_l",
-    14: "q4_k_s",
-    15: "q4_k_m",
-    16: "q5_k_s",
-    17: "q5_k_m",
-    18: "q6_k",
-    19: "iq2_xxs",
-    20: "iq2_xs",
-    21: "q2_k_s",
-    22: "iq3_xs",
-    23: "iq3_xxs",
-    24: "iq1_s",
-    25: "iq4_nl",
-    26: "iq3_s",
-    27: "iq3_m",
-    28: "iq2_s",
-    29: "iq2_m",
-    30: "iq4_xs",
-    31: "iq1_m",
-    32: "bf16",
-    36: "tq1_0",
-    37: "tq2_0",
-    38: "mxfp4",
-}
 _GUESSED = 1024
 """Added to the file type by a converter that is not sure of it."""
 
@@ -147,8 +111,8 @@ def _config_label(subject: Subject) -> _Label:
 def _gguf_labels(subject: Subject) -> list[_Label]:
     labels = []
     number = subject.weights.metadata.get("general.file_type")
-    if isinstance(number, int) and (known := _FILE_TYPES.get(number & ~_GUESSED)):
-        labels.append(_Label(source="general.file_type says", text=known))
+    if isinstance(number, int) and (known := file_type_name(number & ~_GUESSED)):
+        labels.append(_Label(source="general.file_type says", text=known.lower()))
     if named := quantization_in_name(subject.files.weights[0].name):
         labels.append(_Label(source="the file's name says", text=named))
     if asked := subject.files.quantization:
