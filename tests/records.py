@@ -99,9 +99,24 @@ def made_records(
 
 
 def made_shard(
-    plan: Plan, shard: str, *, attempt: int = 1, digests: Mapping[str, str] | None = None
+    plan: Plan,
+    shard: str,
+    *,
+    attempt: int = 1,
+    digests: Mapping[str, str] | None = None,
+    outcomes: Mapping[str, Outcome] | None = None,
+    code: int = 0,
 ) -> ShardEvidence:
-    """Make the evidence of one shard of a plan, as if read from a directory of its name."""
+    """Make the evidence of one shard of a plan, as if read from a directory of its name.
+
+    Args:
+        plan: the plan.
+        shard: one of its shards.
+        attempt: of the shard.
+        digests: of the model's files.
+        outcomes: by scenario id; all others are Corroborated.
+        code: the exit code of the shard.
+    """
     cells = next(each.cells for each in plan.shards if each.id == shard)
     return ShardEvidence(
         directory=Path(f"{shard}-{attempt}"),
@@ -112,12 +127,12 @@ def made_shard(
             started="2026-01-02T12:00:00.000000Z",
             finished="2026-01-02T12:01:00.000000Z",
             host=HOST,
-            exit=0,
+            exit=code,
             files={},
             model_digests={
                 playbook.name: {"safetensors": dict(digests or {"model.safetensors": "a" * 64})}
                 for playbook in plan.playbooks
             },
         ),
-        records=made_records(plan, cells=cells, attempt=attempt),
+        records=made_records(plan, outcomes, cells=cells, attempt=attempt),
     )

@@ -1,4 +1,4 @@
-"""Which of the shards' directories count: of each shard its newest complete attempt."""
+"""Which of the directories that a run of GitHub left behind are to be merged."""
 
 import re
 from collections.abc import Iterator
@@ -23,10 +23,9 @@ class Collected:
     """The directories to merge, and what is to be said of the others."""
 
     directories: tuple[Path, ...]
-    superseded: tuple[str, ...]
-    """Attempts that were left out for a better one, as ``s001 a1``."""
-    unfinished: tuple[str, ...]
-    """Attempts that are merged and did not come to their end, with their exit code."""
+    """One for each attempt of a shard, by shard and attempt."""
+    other_plan: tuple[str, ...]
+    """Attempts at a plan that was made anew since, as ``s001 a1``; they are left out."""
     without_manifest: tuple[str, ...]
     """Directories whose shard died before it could say what it had done."""
 
@@ -35,10 +34,6 @@ class Collected:
 class _Attempt:
     directory: Path
     manifest: ShardManifest
-
-    @property
-    def rank(self) -> tuple[bool, int]:
-        return self.manifest.exit == 0, self.manifest.attempt
 
     @property
     def name(self) -> str:
@@ -50,15 +45,17 @@ def artifact_name(shard: str, attempt: int) -> str:
     return f"evidence-{shard}-a{attempt}"
 
 
-def collect_shards(root: Path) -> Collected:
-    """Choose among the shard directories below ``root``.
+def collect_shards(root: Path, *, plan_digest: str) -> Collected:
+    """Find the shard directories below ``root``.
 
-    An attempt is complete when every scenario of the shard has a record. The newest complete one
-    counts; without any, the newest, whose records are evidence too. Whether they belong to the plan
-    is for the merge to say.
+    When all jobs are run again with a tool that has been updated meanwhile, the plan can be another
+    one, and what earlier attempts left is of the plan before. Such attempts are left out. Evidence
+    of another plan that is not older than all of this one is no such leftover, and is for the merge
+    to refuse.
 
     Args:
         root: holds a directory for each artifact; when it is missing, there is no evidence.
+        plan_digest: of the whole plan, shards included.
 
     Raises:
         InputError: a manifest is unreadable, does not fit the artifact's name, or is there twice;
@@ -66,8 +63,7 @@ def collect_shards(root: Path) -> Collected:
     """
     problems: list[Problem] = []
     without_manifest = []
-    best: dict[str, _Attempt] = {}
-    left_out = []
+    attempts: dict[tuple[str, int], _Attempt] = {}
     for directory in _directories(root, problems):
         if not (directory / MANIFEST_NAME).exists():
             without_manifest.append(directory.name)
@@ -77,24 +73,25 @@ def collect_shards(root: Path) -> Collected:
         except InputError as error:
             problems += error.problems
             continue
-        shard = attempt.manifest.shard
-        other = best.get(shard)
-        if other is not None and other.manifest.attempt == attempt.manifest.attempt:
+        other = attempts.setdefault((attempt.manifest.shard, attempt.manifest.attempt), attempt)
+        if other is not attempt:
             what = f"shard {attempt.name} is there twice, also in {other.directory}"
             problems.append(Problem(what=what, path=directory))
-        if other is None or attempt.rank > other.rank:
-            best[shard] = attempt
-        if other is not None:
-            left_out.append(min(attempt, other, key=lambda each: each.rank))
     if problems:
         raise InputError(problems)
-    chosen = [best[shard] for shard in sorted(best)]
+    found = [attempts[key] for key in sorted(attempts)]
+    first = min(
+        (each.manifest.attempt for each in found if each.manifest.plan_digest == plan_digest),
+        default=0,
+    )
+    leftover = [
+        each
+        for each in found
+        if each.manifest.plan_digest != plan_digest and each.manifest.attempt < first
+    ]
     return Collected(
-        directories=tuple(each.directory for each in chosen),
-        superseded=tuple(sorted(each.name for each in left_out)),
-        unfinished=tuple(
-            f"{each.name} (exit {each.manifest.exit})" for each in chosen if each.manifest.exit
-        ),
+        directories=tuple(each.directory for each in found if each not in leftover),
+        other_plan=tuple(each.name for each in leftover),
         without_manifest=tuple(without_manifest),
     )
 

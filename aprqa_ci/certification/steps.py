@@ -279,6 +279,9 @@ def merge_shards(
 ) -> tuple[Merged, list[Bundle]]:
     """Merge shard directories and write a bundle for each playbook of the plan.
 
+    The directories may be of several attempts at a shard. The evidence of a bundle is what the best
+    of them say, and what the others say of scenarios that did not end in one way in all of them.
+
     Raises:
         InputError: a shard is damaged, of another plan, or unknown.
     """
@@ -288,7 +291,7 @@ def merge_shards(
         bundle = write_bundle(
             out / entry.name,
             plan.for_playbook(entry.name),
-            merged.records[entry.name],
+            (*merged.records[entry.name], *merged.disagreeing[entry.name]),
             model_digests=merged.model_digests.get(entry.name, {}),
         )
         write_reports(bundle.directory, bundle.report)

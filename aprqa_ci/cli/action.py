@@ -28,7 +28,13 @@ from aprqa_ci.cli.action_step import (
     silence,
     write,
 )
-from aprqa_ci.cli.output import raise_for, show_failures, show_paths, show_score
+from aprqa_ci.cli.output import (
+    attempt_lines,
+    raise_for,
+    show_failures,
+    show_paths,
+    show_score,
+)
 from aprqa_ci.cli.progress import progress
 from aprqa_ci.errors import AprqaError, DeliveryError, InconclusiveError, InputError, Problem
 from aprqa_ci.files import write_atomic
@@ -230,15 +236,17 @@ def _run(step: ActionStep) -> None:
 def _merge(step: ActionStep) -> None:
     plan = _plan_of(step)
     root = step.inputs.evidence or step.inputs.output / _EVIDENCE
-    collected = collect_shards(root)
+    collected = collect_shards(root, plan_digest=plan_digest(plan))
     merged, bundles = merge_shards(
         collected.directories, plan, out=step.inputs.output / _CERTIFICATIONS
     )
-    for name in collected.superseded:
-        step.say(f"left out {name}: a better attempt is there")
+    for name in collected.other_plan:
+        step.say(f"{name} does not count: it ran the plan of an earlier attempt")
+    for line in attempt_lines(merged):
+        step.say(line)
     for title, names in (
         ("died without a manifest", collected.without_manifest),
-        ("did not come to its end", collected.unfinished),
+        ("did not come to its end", merged.unfinished),
         ("left no evidence", merged.missing_shards),
     ):
         for name in names:

@@ -8,7 +8,14 @@ from rich.text import Text
 from aprqa_ci.certification.bundle import read_plan
 from aprqa_ci.certification.steps import merge_shards
 from aprqa_ci.cli.options import existing_directory
-from aprqa_ci.cli.output import console, raise_for, show_failures, show_paths, show_score
+from aprqa_ci.cli.output import (
+    attempt_lines,
+    console,
+    raise_for,
+    show_failures,
+    show_paths,
+    show_score,
+)
 
 __all__ = ["merge"]
 
@@ -32,13 +39,13 @@ __all__ = ["merge"]
 def merge(*, directories: tuple[Path, ...], plan_path: Path, output: Path) -> None:
     """Merge the evidence of shards, prove that it is complete, and write the bundles.
 
-    Of each shard the newest attempt counts. What is missing is named, and without it there is no
-    verdict.
+    Of each shard the newest complete attempt counts; a scenario whose attempts ended in different
+    ways is flaky. What is missing is named, and without it there is no verdict.
     """
     merged, bundles = merge_shards(directories, read_plan(plan_path), out=output)
     out = console()
-    for name in merged.superseded:
-        out.print(Text(f"left out {name}: a newer attempt is there"))
+    for line in attempt_lines(merged):
+        out.print(Text(line))
     for name in merged.missing_shards:
         out.print(Text(f"missing: shard {name}"))
     for bundle in bundles:

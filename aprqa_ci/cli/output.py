@@ -11,11 +11,13 @@ from rich.text import Text
 
 from aprqa_ci.certification.bundle import Bundle
 from aprqa_ci.errors import InconclusiveError, ModelFellShortError
+from aprqa_ci.evidence.merging import Merged
 from aprqa_ci.plain_text import one_line, shorten
 from aprqa_ci.scoring.score import Score
 from aprqa_ci.vocabulary import GatewayState, Outcome, Status
 
 __all__ = [
+    "attempt_lines",
     "console",
     "raise_for",
     "raise_for_scores",
@@ -74,7 +76,7 @@ def _discard_output() -> None:
 
 
 def show_score(out: Console, score: Score) -> None:
-    """Show gateways, categories, MQS, grade and status."""
+    """Show gateways, categories, MQS, grade, status, and what is flaky."""
     name = score.playbook or score.model_id
     table = Table(title=f"{name}: gateways", title_justify="left", box=None, pad_edge=False)
     table.add_column("gateway")
@@ -119,6 +121,10 @@ def show_score(out: Console, score: Score) -> None:
     out.print(verdict)
     for obstacle in score.obstacles:
         out.print(Text(f"  - {_short(obstacle)}"))
+    for flaky in score.flaky[:_MOST_FAILURES]:
+        out.print(Text(f"  flaky: {one_line(flaky.scenario)}: {flaky.ends_text}"), soft_wrap=True)
+    if len(score.flaky) > _MOST_FAILURES:
+        out.print(f"  … and {len(score.flaky) - _MOST_FAILURES} more flaky scenarios")
 
 
 def show_failures(out: Console, score: Score) -> None:
@@ -133,6 +139,13 @@ def show_failures(out: Console, score: Score) -> None:
         out.print(Text(f"  {word:<12} {entry.scenario}: {_short(entry.reason)}"))
     if len(against) > _MOST_FAILURES:
         out.print(f"  … and {len(against) - _MOST_FAILURES} more; see the report")
+
+
+def attempt_lines(merged: Merged) -> list[str]:
+    """Return what is to be said of attempts that do not count."""
+    lines = [f"{name} does not count: a better attempt is there" for name in merged.superseded]
+    lines += [f"{name} tested other model files: not compared" for name in merged.incomparable]
+    return lines
 
 
 def show_paths(out: Console, paths: Sequence[Path]) -> None:

@@ -1,10 +1,13 @@
 """Merging what shards recorded, with proof that nothing is missing.
 
-The plan says which shards there are. Of each, the newest attempt counts; a shard that the plan does
-not know, or that ran another plan, is refused; what is absent is named.
+The plan says which shards there are. Of each, the newest complete attempt counts; a shard that the
+plan does not know, or that ran another plan, is refused; what is absent is named. What the other
+attempts say is not thrown away: of a scenario whose attempts ended in different ways, the records
+of all of them are evidence.
 """
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +18,7 @@ from aprqa_ci.evidence.reading import parse_evidence
 from aprqa_ci.evidence.record import EvidenceHost, EvidenceRecord, MetadataKey
 from aprqa_ci.files import path_below, read_bounded, sha256_bytes
 from aprqa_ci.planning.plan import Plan, plan_digest
+from aprqa_ci.vocabulary import Outcome
 from aprqa_ci.wire import MAX_WIRE_BYTES, WireModel, read_wire
 
 __all__ = [
@@ -60,18 +64,36 @@ class ShardEvidence:
     manifest: ShardManifest
     records: tuple[EvidenceRecord, ...]
 
+    @property
+    def name(self) -> str:
+        """The shard and its attempt, as ``s001 a1``."""
+        return f"{self.manifest.shard} a{self.manifest.attempt}"
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Grows with what the attempt is worth: complete before not, then newer before older."""
+        return self.manifest.exit == 0, self.manifest.attempt
+
 
 @dataclass(frozen=True, kw_only=True)
 class Merged:
     """The evidence of all shards."""
 
     records: Mapping[str, tuple[EvidenceRecord, ...]]
-    """By playbook, in plan order."""
+    """By playbook, in plan order: of each scenario what the attempt that counts says."""
+    disagreeing: Mapping[str, tuple[EvidenceRecord, ...]]
+    """By playbook, in plan order and by attempt: what other attempts say of scenarios that did not
+    end in one way in all of them. It is evidence too; a policy says what it means."""
     model_digests: ModelDigests
     missing_shards: tuple[str, ...]
     missing_scenarios: tuple[str, ...]
     superseded: tuple[str, ...]
-    """Older attempts that were left out, as ``shard a1``."""
+    """Attempts that do not count, for a better one is there, as ``s001 a1``."""
+    unfinished: tuple[str, ...]
+    """Attempts that count and did not come to their end, with their exit code."""
+    incomparable: tuple[str, ...]
+    """Attempts that tested other model files than those that count, so that nothing follows from
+    a difference, with the playbook."""
 
 
 def read_shard(directory: Path) -> ShardEvidence:
@@ -104,43 +126,111 @@ def merge(shards: Sequence[ShardEvidence], plan: Plan) -> Merged:
 
     Raises:
         InputError: a shard is of another plan, unknown, given twice with one attempt number, or
-            holds records that are not its own.
+            holds records that are not its own; attempts that count tested different model files.
     """
-    problems = _foreign(shards, plan)
-    newest: dict[str, ShardEvidence] = {}
-    superseded = []
-    for shard in sorted(shards, key=lambda each: (each.manifest.shard, each.manifest.attempt)):
-        manifest = shard.manifest
-        earlier = newest.get(manifest.shard)
-        if earlier is not None:
-            if earlier.manifest.attempt == manifest.attempt:
-                what = (
-                    f"shard {manifest.shard} attempt {manifest.attempt} is given twice; the other "
-                    f"is in {earlier.directory}"
-                )
-                problems.append(Problem(what=what, path=shard.directory))
-            superseded.append(f"{manifest.shard} a{earlier.manifest.attempt}")
-        newest[manifest.shard] = shard
+    problems = [*_foreign(shards, plan), *_given_twice(shards)]
     if problems:
         raise InputError(problems)
+    attempts: defaultdict[str, list[ShardEvidence]] = defaultdict(list)
+    for shard in shards:
+        attempts[shard.manifest.shard].append(shard)
+    counting = {name: max(each, key=lambda one: one.rank) for name, each in attempts.items()}
+    others = sorted(
+        (each for each in shards if each is not counting[each.manifest.shard]),
+        key=lambda each: (each.manifest.shard, each.manifest.attempt),
+    )
+    digests = _digests([counting[name] for name in sorted(counting)])
     by_scenario = {
-        record.metadata.get(MetadataKey.SCENARIO, ""): record
-        for shard in newest.values()
-        for record in shard.records
+        _scenario(record): record for shard in counting.values() for record in shard.records
     }
+    playbooks = {each.id: cell.playbook for cell in plan.cells for each in cell.scenarios}
+    disagreeing = _disagreeing(by_scenario, others, digests, playbooks)
     records: dict[str, tuple[EvidenceRecord, ...]] = {}
+    kept: dict[str, tuple[EvidenceRecord, ...]] = {}
     missing = []
     for playbook in plan.playbooks:
         ids = [each.id for cell in plan.cells_of(playbook.name) for each in cell.scenarios]
         records[playbook.name] = tuple(by_scenario[each] for each in ids if each in by_scenario)
+        kept[playbook.name] = tuple(record for each in ids for record in disagreeing.get(each, ()))
         missing += [each for each in ids if each not in by_scenario]
     return Merged(
         records=records,
-        model_digests=_digests(list(newest.values())),
-        missing_shards=tuple(each.id for each in plan.shards if each.id not in newest),
+        disagreeing=kept,
+        model_digests=digests,
+        missing_shards=tuple(each.id for each in plan.shards if each.id not in counting),
         missing_scenarios=tuple(missing),
-        superseded=tuple(superseded),
+        superseded=tuple(each.name for each in others),
+        unfinished=tuple(
+            f"{counting[name].name} (exit {counting[name].manifest.exit})"
+            for name in sorted(counting)
+            if counting[name].manifest.exit
+        ),
+        incomparable=tuple(
+            f"{each.name} ({playbook})"
+            for each in others
+            for playbook in sorted(_other_files(each, digests))
+        ),
     )
+
+
+def _scenario(record: EvidenceRecord) -> str:
+    return record.metadata.get(MetadataKey.SCENARIO, "")
+
+
+def _given_twice(shards: Iterable[ShardEvidence]) -> list[Problem]:
+    first: dict[str, ShardEvidence] = {}
+    problems = []
+    for shard in shards:
+        if shard.name in first:
+            what = (
+                f"shard {shard.manifest.shard} attempt {shard.manifest.attempt} is given twice; "
+                f"the other is in {first[shard.name].directory}"
+            )
+            problems.append(Problem(what=what, path=shard.directory))
+        first.setdefault(shard.name, shard)
+    return problems
+
+
+def _disagreeing(
+    counting: Mapping[str, EvidenceRecord],
+    others: Sequence[ShardEvidence],
+    digests: ModelDigests,
+    playbooks: Mapping[str, str],
+) -> dict[str, list[EvidenceRecord]]:
+    """Return what other attempts say of scenarios that ended in different ways, by scenario.
+
+    A skip is no end. What is of other model files is of another model, and left out.
+    """
+    ends: defaultdict[str, list[EvidenceRecord]] = defaultdict(list)
+    for shard in others:
+        strange = _other_files(shard, digests)
+        for record in shard.records:
+            name = _scenario(record)
+            if record.outcome is not Outcome.SKIPPED and playbooks[name] not in strange:
+                ends[name].append(record)
+    return {
+        scenario: records
+        for scenario, records in ends.items()
+        if len(_outcomes([*records, *_one(counting.get(scenario))])) > 1
+    }
+
+
+def _one(record: EvidenceRecord | None) -> tuple[EvidenceRecord, ...]:
+    return () if record is None else (record,)
+
+
+def _outcomes(records: Iterable[EvidenceRecord]) -> set[Outcome]:
+    return {record.outcome for record in records} - {Outcome.SKIPPED}
+
+
+def _other_files(shard: ShardEvidence, digests: ModelDigests) -> set[str]:
+    """Return the playbooks of which the shard tested other files than the ones that count."""
+    return {
+        playbook
+        for playbook, variants in shard.manifest.model_digests.items()
+        for variant, files in variants.items()
+        if digests.get(playbook, {}).get(variant, files) != files
+    }
 
 
 def _foreign(shards: Sequence[ShardEvidence], plan: Plan) -> list[Problem]:
@@ -171,7 +261,7 @@ def _foreign_records(shard: ShardEvidence, scenarios: set[str]) -> list[Problem]
     seen: set[str] = set()
     problems = []
     for record in shard.records:
-        scenario = record.metadata.get(MetadataKey.SCENARIO, "")
+        scenario = _scenario(record)
         what = ""
         if scenario not in scenarios:
             what = f"record {record.id} is of no scenario of shard {shard.manifest.shard}"

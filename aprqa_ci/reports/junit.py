@@ -6,6 +6,7 @@ GitHub, GitLab and Azure agree on: suites with counts, properties first, at most
 
 Falsified is a failure. Crashed, Timeout and a planned scenario without a record are errors. Skipped
 is skipped; how it counts is for the certificate to say, so the suite's properties name the status.
+Of a flaky scenario, which ends as the policy has it, ``system-out`` tells how each attempt ended.
 """
 
 import xml.etree.ElementTree as ET
@@ -14,6 +15,7 @@ from datetime import UTC, datetime
 
 from aprqa_ci.plain_text import one_line, visible
 from aprqa_ci.reports.run_report import ReportedScenario, RunReport
+from aprqa_ci.scoring.score import FlakyScenario
 from aprqa_ci.vocabulary import Outcome
 
 __all__ = ["render_junit"]
@@ -44,7 +46,8 @@ def render_junit(reports: Sequence[RunReport]) -> bytes:
 
 def _suite(report: RunReport) -> ET.Element:
     certificate = report.certificate
-    cases = [_case(entry) for entry in report.scenarios]
+    flaky = {entry.scenario: entry for entry in report.score.flaky}
+    cases = [_case(entry, flaky.get(entry.score.scenario)) for entry in report.scenarios]
     suite = ET.Element(
         "testsuite",
         {
@@ -76,12 +79,13 @@ def _properties(report: RunReport) -> Iterator[tuple[str, str]]:
     yield "certified_tier", certificate.certified_tier
     for gateway, result in sorted(certificate.gateways.items()):
         yield f"gateway.{gateway}", result.state.value
+    yield "flaky", str(len(certificate.flaky))
     yield "plan_digest", certificate.plan_digest
     yield "evidence_digest", certificate.evidence_digest
     yield "tool_version", certificate.tool_version
 
 
-def _case(entry: ReportedScenario) -> ET.Element:
+def _case(entry: ReportedScenario, flaky: FlakyScenario | None) -> ET.Element:
     score, record = entry.score, entry.record
     milliseconds = 0 if record is None else max(0, record.metrics.duration_ms)
     case = ET.Element(
@@ -108,7 +112,15 @@ def _case(entry: ReportedScenario) -> ET.Element:
                 message = {"message": "planned, and the evidence has no record of it"}
             error = ET.SubElement(case, "error", {**message, **kind})
             error.text = _facts(entry)
+    if flaky is not None:
+        ET.SubElement(case, "system-out").text = _flaky_text(flaky)
     return case
+
+
+def _flaky_text(flaky: FlakyScenario) -> str:
+    lines = [f"flaky: {flaky.ends_text}"]
+    lines += [f"attempt {end.attempt} {end.outcome}: {end.reason}" for end in flaky.ends]
+    return _cut(visible("\n".join(lines)), _MAX_TEXT_BYTES)
 
 
 def _facts(entry: ReportedScenario) -> str:

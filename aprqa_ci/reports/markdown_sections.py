@@ -25,6 +25,7 @@ __all__ = [
     "check_section",
     "coverage_section",
     "findings_section",
+    "flaky_section",
     "gateways_section",
     "head_section",
     "obstacles_section",
@@ -144,8 +145,20 @@ def coverage_section(report: RunReport) -> str:
         body += [heading(3, "Skipped, by cause"), shown, _more(len(rows) - _MAX_ITEMS)]
     body += _names("Planned, and without a record", coverage.missing)
     body += _names("Declared in the playbook, not run", certificate.declared_not_run)
-    body += _names("Flaky: ended in different ways", certificate.flaky)
     return _section("Coverage", *body)
+
+
+def flaky_section(report: RunReport, level: int = 2) -> str:
+    """Return the scenarios whose attempts disagree, under a heading of that level."""
+    flaky = report.score.flaky
+    if not flaky:
+        return ""
+    items = [
+        join(" ", [code_span(entry.scenario), "–", escape_text(entry.ends_text, _MAX_SENTENCE)])
+        for entry in flaky[:_MAX_ITEMS]
+    ]
+    title = f"Flaky: attempts ended in different ways ({len(flaky)})"
+    return _section(title, bullets(items), _more(len(flaky) - _MAX_ITEMS), level=level)
 
 
 def cells_section(report: RunReport) -> str:

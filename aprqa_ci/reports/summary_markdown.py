@@ -10,7 +10,11 @@ from dataclasses import dataclass
 
 from aprqa_ci.markdown import Cell, Inline, bold, bullets, code_span, cut, heading, join, table
 from aprqa_ci.reports.comparison import Comparison
-from aprqa_ci.reports.markdown_sections import categories_section, gateways_section
+from aprqa_ci.reports.markdown_sections import (
+    categories_section,
+    flaky_section,
+    gateways_section,
+)
 from aprqa_ci.reports.run_report import ReportedScenario, RunReport
 
 __all__ = ["SummarisedRun", "render_summary", "reproduction", "verdict_line"]
@@ -82,7 +86,6 @@ def _full(run: SummarisedRun) -> Iterator[str]:
     yield from _failures(run)
     yield _named("Fixed", run.comparison.fixed)
     yield _named("No longer tested", run.comparison.lost)
-    yield _named("Flaky: attempts disagree", run.comparison.flaky)
     yield _named("Deferred to a run of the repository's own", run.comparison.deferred)
     yield gateways_section(run.report, 3)
     yield categories_section(run.report, 3)
@@ -100,6 +103,7 @@ def _failures(run: SummarisedRun) -> Iterator[str]:
         )
     yield _listed("New failures", run, comparison.new)
     yield _listed("Still failing", run, comparison.still)
+    yield flaky_section(run.report, 3)
     obstacles = run.report.certificate.obstacles
     if obstacles and not (comparison.new or comparison.still):
         items = [*obstacles[:_MAX_ITEMS], *_rest(len(obstacles))]

@@ -20,6 +20,7 @@ from aprqa_ci.vocabulary import (
     Gateway,
     GatewayState,
     ModelFormat,
+    Outcome,
     SizeCategory,
     Status,
 )
@@ -31,7 +32,9 @@ __all__ = [
     "CertifiedCategory",
     "CertifiedCell",
     "CertifiedCoverage",
+    "CertifiedEnd",
     "CertifiedFinding",
+    "CertifiedFlaky",
     "CertifiedGateway",
     "CertifiedModel",
     "CertifiedPassRate",
@@ -140,6 +143,25 @@ class CertifiedFinding(WireModel, frozen=True, kw_only=True):
     subjects: tuple[str, ...]
 
 
+class CertifiedEnd(WireModel, frozen=True, kw_only=True):
+    """How one attempt at a scenario ended."""
+
+    run_id: str | None
+    attempt: int
+    outcome: Outcome
+    reason: str
+    record: str
+    """The id of the record, which is in the evidence."""
+
+
+class CertifiedFlaky(WireModel, frozen=True, kw_only=True):
+    """A scenario whose attempts ended in different ways."""
+
+    scenario: str
+    ends: tuple[CertifiedEnd, ...]
+    """By run and attempt."""
+
+
 class CertifiedCell(WireModel, frozen=True, kw_only=True):
     """What one cell reached; the next run compares itself with it."""
 
@@ -196,6 +218,9 @@ class Certificate(WireModel, frozen=True, kw_only=True):
     coverage: CertifiedCoverage
     declared_not_run: tuple[str, ...]
     flaky: tuple[str, ...]
+    """The ids of the scenarios whose attempts ended in different ways."""
+    flaky_ends: tuple[CertifiedFlaky, ...] = ()
+    """How the attempts at each of them ended."""
     findings: tuple[CertifiedFinding, ...]
     obstacles: tuple[str, ...]
     """What stands between the result and CERTIFIED; empty when it is."""
@@ -295,7 +320,23 @@ def build_certificate(
             skipped=dict(score.coverage.skipped),
         ),
         declared_not_run=score.declared_not_run,
-        flaky=score.flaky,
+        flaky=tuple(each.scenario for each in score.flaky),
+        flaky_ends=tuple(
+            CertifiedFlaky(
+                scenario=each.scenario,
+                ends=tuple(
+                    CertifiedEnd(
+                        run_id=end.run_id,
+                        attempt=end.attempt,
+                        outcome=end.outcome,
+                        reason=end.reason,
+                        record=end.record,
+                    )
+                    for end in each.ends
+                ),
+            )
+            for each in score.flaky
+        ),
         findings=tuple(
             CertifiedFinding(kind=each.kind, text=each.text, subjects=each.subjects)
             for each in score.findings

@@ -17,7 +17,7 @@ from aprqa_ci.scoring.reference_policy import (
     reference_ledger,
     reference_points,
 )
-from aprqa_ci.scoring.runs import flaky_scenarios, newest_run, run_of
+from aprqa_ci.scoring.runs import flaky_scenarios, newest_attempts, newest_run, run_of
 from aprqa_ci.scoring.score import GatewayResult, Score, Tally
 from aprqa_ci.scoring.share_policy import Points, share_points
 from aprqa_ci.scoring.status import Standing, decide_status
@@ -145,7 +145,8 @@ def _judge(run: Sequence[EvidenceRecord], plan: Plan | None, policy: Policy) -> 
 def _judge_by_share(
     run: Sequence[EvidenceRecord], plan: Plan | None, policy: SharePolicy
 ) -> _Judgement:
-    ledger = unplanned_ledger(run) if plan is None else planned_ledger(run, plan)
+    counting = newest_attempts(run) if policy.flaky == "report" else run
+    ledger = unplanned_ledger(counting) if plan is None else planned_ledger(counting, plan)
     gateways = evaluate_gateways(ledger)
     points = share_points(ledger, policy)
     mqs = 0 if _any_failed(gateways) else points.raw

@@ -16,7 +16,7 @@ __all__ = ["ExplainLine", "explain"]
 class ExplainLine:
     """One step on the way from nothing to the score."""
 
-    kind: Literal["available", "lost", "rounding", "penalty", "floor", "gateway"]
+    kind: Literal["available", "lost", "rounding", "penalty", "floor", "gateway", "flaky"]
     points: Fraction
     """Points won (positive) or lost (negative), exact."""
     text: str
@@ -31,7 +31,8 @@ def explain(score: Score) -> list[ExplainLine]:
     """Return every point won and lost; the points of all lines add up to ``score.mqs`` exactly.
 
     First what each category could earn, then what each scenario of it lost, the rounding, the
-    penalties, and what a failed gateway took.
+    penalties, and what a failed gateway took. Flaky scenarios are named last; what they lost is
+    already told.
     """
     lines = list(_categories(score))
     exact = sum((line.points for line in lines), start=Fraction(0))
@@ -61,6 +62,15 @@ def explain(score: Score) -> list[ExplainLine]:
         ]
         text = f"failed {named(failed)}: the score is 0"
         lines.append(ExplainLine(kind="gateway", points=Fraction(zeroed), text=text))
+    lines += [
+        ExplainLine(
+            kind="flaky",
+            points=Fraction(0),
+            text=f"flaky: {entry.scenario}: {entry.ends_text}",
+            scenario=entry.scenario,
+        )
+        for entry in score.flaky
+    ]
     return lines
 
 

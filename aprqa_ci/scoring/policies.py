@@ -34,6 +34,9 @@ class SharePolicy(WireModel, frozen=True, kw_only=True, tag_field="formula", tag
     """The least score of each grade, best first; below the last one the grade is F."""
     certify_at: int
     """The least score of a certificate."""
+    flaky: Literal["falsify", "report"]
+    """Which attempt counts where attempts at a scenario in one run ended in different ways.
+    ``falsify``: the worst. ``report``: the newest. Both name the scenario."""
 
     def __post_init__(self) -> None:
         """Refuse numbers that the formula has no meaning for."""

@@ -5,9 +5,19 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
+from aprqa_ci.scoring.score import FlakyEnd, FlakyScenario
+from aprqa_ci.scoring.wording import brief
 from aprqa_ci.vocabulary import Outcome
 
-__all__ = ["attempt_of", "flaky_scenarios", "instant", "newest_run", "run_of", "time_span"]
+__all__ = [
+    "attempt_of",
+    "flaky_scenarios",
+    "instant",
+    "newest_attempts",
+    "newest_run",
+    "run_of",
+    "time_span",
+]
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
@@ -53,17 +63,57 @@ def attempt_of(record: EvidenceRecord) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 7 else 1
 
 
-def flaky_scenarios(records: Iterable[EvidenceRecord]) -> tuple[str, ...]:
-    """Return the scenarios that ended in different ways under one and the same plan.
+def newest_attempts(records: Sequence[EvidenceRecord]) -> tuple[EvidenceRecord, ...]:
+    """Return the records without those of older attempts at their scenario, in their order."""
+    newest: defaultdict[str | None, int] = defaultdict(int)
+    for record in records:
+        scenario = record.meta(MetadataKey.SCENARIO)
+        newest[scenario] = max(newest[scenario], attempt_of(record))
+    return tuple(
+        record
+        for record in records
+        if (scenario := record.meta(MetadataKey.SCENARIO)) is None
+        or attempt_of(record) == newest[scenario]
+    )
+
+
+def flaky_scenarios(records: Iterable[EvidenceRecord]) -> tuple[FlakyScenario, ...]:
+    """Return the scenarios that ended in different ways under one and the same plan, by id.
 
     A skip is no end, so a skip and an answer do not make a scenario flaky.
     """
-    outcomes: defaultdict[tuple[str, str | None], set[Outcome]] = defaultdict(set)
+    ended: defaultdict[tuple[str, str], list[EvidenceRecord]] = defaultdict(list)
     for record in records:
         scenario = record.meta(MetadataKey.SCENARIO)
         if scenario is not None and record.outcome is not Outcome.SKIPPED:
-            outcomes[scenario, record.meta(MetadataKey.PLAN)].add(record.outcome)
-    return tuple(sorted({scenario for (scenario, _), seen in outcomes.items() if len(seen) > 1}))
+            ended[scenario, record.meta(MetadataKey.PLAN) or ""].append(record)
+    found: defaultdict[str, list[EvidenceRecord]] = defaultdict(list)
+    for (scenario, _), group in sorted(ended.items(), key=lambda item: item[0]):
+        if len({record.outcome for record in group}) > 1:
+            found[scenario] += group
+    return tuple(
+        FlakyScenario(
+            scenario=scenario,
+            ends=tuple(_end(record) for record in sorted(group, key=_end_order)),
+        )
+        for scenario, group in found.items()
+    )
+
+
+def _end(record: EvidenceRecord) -> FlakyEnd:
+    return FlakyEnd(
+        run_id=run_of(record),
+        attempt=attempt_of(record),
+        outcome=record.outcome,
+        reason=brief(record.reason),
+        record=record.id,
+    )
+
+
+def _end_order(record: EvidenceRecord) -> tuple[object, ...]:
+    # Attempts may be of machines whose clocks differ, so their number comes before the time.
+    attempt = (run_of(record) or "", attempt_of(record))
+    return (*attempt, *_time(record), record.id, record.outcome.value, record.reason)
 
 
 def time_span(records: Iterable[EvidenceRecord]) -> tuple[str, str] | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from aprqa_ci.scoring.wording import brief
 from aprqa_ci.vocabulary import (
     Backend,
     Category,
@@ -21,6 +22,8 @@ __all__ = [
     "Coverage",
     "Finding",
     "FindingKind",
+    "FlakyEnd",
+    "FlakyScenario",
     "GatewayResult",
     "PassRate",
     "Penalty",
@@ -30,6 +33,8 @@ __all__ = [
     "Throughput",
     "Verdict",
 ]
+
+_MOST_ENDS = 8
 
 Verdict = Literal["good", "fell_short", "inconclusive"]
 
@@ -55,6 +60,40 @@ class Finding:
     """What it is, with how many there are and the first few subjects by name."""
     subjects: tuple[str, ...] = ()
     """All scenario ids, record ids, gate ids or model ids that it is about."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlakyEnd:
+    """How one attempt at a scenario ended."""
+
+    run_id: str | None
+    attempt: int
+    outcome: Outcome
+    reason: str
+    """On one line and cut to a readable length."""
+    record: str
+    """The id of the record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlakyScenario:
+    """A scenario whose attempts, under one and the same plan, ended in different ways."""
+
+    scenario: str
+    ends: tuple[FlakyEnd, ...]
+    """By run and attempt; skips, which are no ends, are left out."""
+
+    @property
+    def ends_text(self) -> str:
+        """The ends in short, as ``attempt 1 Falsified, attempt 2 Corroborated``."""
+        runs = {end.run_id for end in self.ends}
+        texts = [
+            f"attempt {end.attempt}{f' of {brief(str(end.run_id), 40)}' if len(runs) > 1 else ''} "
+            f"{end.outcome}"
+            for end in self.ends[:_MOST_ENDS]
+        ]
+        rest = len(self.ends) - len(texts)
+        return ", ".join([*texts, *([f"and {rest} more"] if rest else [])])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -262,7 +301,7 @@ class Score:
     """In plan order; without a plan in the order of their ids."""
     cells: Mapping[str, CellSummary]
     throughput: tuple[Throughput, ...]
-    flaky: tuple[str, ...]
+    flaky: tuple[FlakyScenario, ...]
     """Scenarios that ended in different ways in the attempts and runs that the file holds."""
     findings: tuple[Finding, ...]
     obstacles: tuple[str, ...]

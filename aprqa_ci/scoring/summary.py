@@ -44,6 +44,8 @@ class ScoreSummary(WireModel, frozen=True, kw_only=True):
     pass_rate_interval: tuple[float | None, float | None]
     """The 95 % Wilson interval."""
     missing: tuple[str, ...]
+    flaky: dict[str, tuple[str, ...]]
+    """The outcomes of each scenario whose attempts ended in different ways, by run and attempt."""
     obstacles: tuple[str, ...]
     findings: tuple[str, ...]
 
@@ -82,6 +84,9 @@ def summary_of(score: Score) -> ScoreSummary:
         pass_rate=score.pass_rate.rate,
         pass_rate_interval=(score.pass_rate.low, score.pass_rate.high),
         missing=tuple(score.coverage.missing),
+        flaky={
+            each.scenario: tuple(end.outcome.value for end in each.ends) for each in score.flaky
+        },
         obstacles=tuple(score.obstacles),
         findings=tuple(finding.text for finding in score.findings),
     )

@@ -3,10 +3,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from aprqa_ci.certification.collecting import artifact_name, collect_shards
+from aprqa_ci.certification.collecting import Collected, artifact_name, collect_shards
 from aprqa_ci.errors import InputError
 from aprqa_ci.evidence.merging import MANIFEST_NAME
-from aprqa_ci.planning.plan import Plan
+from aprqa_ci.planning.plan import Plan, plan_digest
 from aprqa_ci.wire import pretty_json
 from tests.playbooks import planned, playbook_data
 from tests.records import made_shard
@@ -14,8 +14,18 @@ from tests.records import made_shard
 PLAN: Plan = planned(playbook_data(test_matrix={"modalities": ["run", "chat"]}), shards=2)
 
 
-def leave(root: Path, shard: str, attempt: int, *, code: int = 0, name: str | None = None) -> Path:
-    manifest = msgspec.structs.replace(made_shard(PLAN, shard).manifest, attempt=attempt, exit=code)
+DIGEST = plan_digest(PLAN)
+
+
+def collect(root: Path) -> Collected:
+    return collect_shards(root, plan_digest=DIGEST)
+
+
+def leave(
+    root: Path, shard: str, attempt: int, *, plan: str = DIGEST, name: str | None = None
+) -> Path:
+    given = made_shard(PLAN, "s001").manifest
+    manifest = msgspec.structs.replace(given, shard=shard, attempt=attempt, plan_digest=plan)
     directory = root / (name or artifact_name(shard, attempt))
     directory.mkdir(parents=True)
     (directory / MANIFEST_NAME).write_bytes(pretty_json(manifest))
@@ -24,43 +34,54 @@ def leave(root: Path, shard: str, attempt: int, *, code: int = 0, name: str | No
 
 def problems(root: Path) -> list[str]:
     with pytest.raises(InputError) as caught:
-        collect_shards(root)
+        collect(root)
     return [str(problem) for problem in caught.value.problems]
 
 
 def test_no_artifacts_are_no_evidence(tmp_path: Path) -> None:
-    assert collect_shards(tmp_path / "none").directories == ()
+    assert collect(tmp_path / "none").directories == ()
 
 
-def test_the_newest_complete_attempt_counts(tmp_path: Path) -> None:
-    leave(tmp_path, "s001", 1)
-    second = leave(tmp_path, "s001", 2)
-    leave(tmp_path, "s001", 10, code=143)
-    first = leave(tmp_path, "s002", 1)
-    found = collect_shards(tmp_path)
-    assert found.directories == (second, first)
-    assert found.superseded == ("s001 a1", "s001 a10")
-    assert found.unfinished == ()
+def test_every_attempt_is_found_by_shard_and_number(tmp_path: Path) -> None:
+    other = leave(tmp_path, "s002", 1)
+    places = [leave(tmp_path, "s001", attempt) for attempt in (10, 2, 1)]
+    assert collect(tmp_path).directories == (*reversed(places), other)
 
 
-def test_without_a_complete_attempt_the_newest_counts(tmp_path: Path) -> None:
-    leave(tmp_path, "s001", 9, code=3)
-    newest = leave(tmp_path, "s001", 10, code=143)
-    found = collect_shards(tmp_path)
-    assert found.directories == (newest,)
-    assert found.superseded == ("s001 a9",)
-    assert found.unfinished == ("s001 a10 (exit 143)",)
+def test_what_the_plan_of_an_earlier_attempt_left_is_named_and_left_out(tmp_path: Path) -> None:
+    leave(tmp_path, "s001", 1, plan="0" * 64)
+    leave(tmp_path, "s009", 1, plan="0" * 64)
+    new = leave(tmp_path, "s001", 2)
+    found = collect(tmp_path)
+    assert found.directories == (new,)
+    assert found.other_plan == ("s001 a1", "s009 a1")
+
+
+@pytest.mark.parametrize("attempt", [2, 3])
+def test_another_plan_that_is_no_leftover_is_left_to_the_merge(
+    tmp_path: Path, attempt: int
+) -> None:
+    new = leave(tmp_path, "s001", 2)
+    strange = leave(tmp_path, "s002", attempt, plan="0" * 64)
+    found = collect(tmp_path)
+    assert found.directories == (new, strange)
+    assert found.other_plan == ()
+
+
+def test_evidence_of_another_plan_alone_is_left_to_the_merge(tmp_path: Path) -> None:
+    strange = leave(tmp_path, "s001", 1, plan="0" * 64)
+    assert collect(tmp_path).directories == (strange,)
 
 
 def test_a_shard_that_died_is_named(tmp_path: Path) -> None:
     leave(tmp_path, "s001", 1)
     (tmp_path / "evidence-s002-a1").mkdir()
-    assert collect_shards(tmp_path).without_manifest == ("evidence-s002-a1",)
+    assert collect(tmp_path).without_manifest == ("evidence-s002-a1",)
 
 
 def test_an_artifact_under_a_prefix(tmp_path: Path) -> None:
     directory = leave(tmp_path, "s001", 1, name="x-evidence-s001-a1")
-    assert collect_shards(tmp_path).directories == (directory,)
+    assert collect(tmp_path).directories == (directory,)
 
 
 def test_an_artifact_that_lies_about_its_name(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from aprqa_ci.certification.collecting import artifact_name
 from aprqa_ci.cli import action as action_module
 from aprqa_ci.errors import TerminatedRunError
 from aprqa_ci.evidence.journal import JOURNAL_NAME, Journal, JournalHead
-from aprqa_ci.evidence.merging import EVIDENCE_NAME, MANIFEST_NAME, read_shard
+from aprqa_ci.evidence.merging import EVIDENCE_NAME, MANIFEST_NAME, ShardManifest, read_shard
 from aprqa_ci.evidence.reading import write_evidence
 from aprqa_ci.files import sha256_bytes
 from aprqa_ci.github.publish import Published
@@ -106,7 +106,9 @@ def leave(
     made = made_shard(SHARDED, shard)
     own = {record.metadata["scenario"] for record in made.records}
     records = tuple(
-        record for record in made_records(SHARDED, outcomes) if record.metadata["scenario"] in own
+        record
+        for record in made_records(SHARDED, outcomes, attempt=attempt)
+        if record.metadata["scenario"] in own
     )
     if code:
         records = records[:1]
@@ -207,7 +209,34 @@ def test_failed_jobs_can_be_run_again(action: Action) -> None:
     leave("s002", 2)
     ended = action("merge")
     assert ended.code == 0, ended.out
-    assert "left out s002 a1" in ended.out
+    assert "s002 a1 does not count: a better attempt is there" in ended.out
+
+
+def test_all_jobs_run_again_do_not_hide_a_failure(action: Action) -> None:
+    wrong = SHARDED.cells[0].scenarios[-1].id
+    for shard in ("s001", "s002"):
+        leave(shard, outcomes={wrong: Outcome.FALSIFIED})
+        leave(shard, 2)
+    ended = action("merge")
+    told = f"{wrong}: attempt 1 Falsified, attempt 2 Corroborated"
+    assert f"flaky: {told}" in ended.out
+    certificate = json.loads(Path(outputs()["certificate"]).read_bytes())
+    assert certificate["flaky"] == [wrong]
+    assert certificate["pass_rate"]["rate"] < 1
+    summary = Path("GITHUB_STEP_SUMMARY").read_text()
+    assert "Flaky: attempts ended in different ways (1)" in summary
+    assert "attempt 1 Falsified, attempt 2 Corroborated" in summary
+
+
+def test_a_plan_that_was_made_anew_leaves_the_earlier_attempts_out(action: Action) -> None:
+    for shard in ("s001", "s002"):
+        path = leave(shard) / MANIFEST_NAME
+        manifest = msgspec.json.decode(path.read_bytes(), type=ShardManifest)
+        path.write_bytes(pretty_json(msgspec.structs.replace(manifest, plan_digest="0" * 64)))
+        leave(shard, 2)
+    ended = action("merge")
+    assert ended.code == 0, ended.out
+    assert "s001 a1 does not count: it ran the plan of an earlier attempt" in ended.out
 
 
 def test_evidence_that_was_tampered_with_is_refused(action: Action) -> None:

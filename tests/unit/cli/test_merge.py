@@ -1,4 +1,5 @@
 import json
+from collections.abc import Mapping
 from itertools import permutations
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -6,10 +7,12 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+from aprqa_ci.certification.bundle import read_bundle
 from aprqa_ci.evidence.merging import EVIDENCE_NAME, MANIFEST_NAME
 from aprqa_ci.evidence.reading import write_evidence
 from aprqa_ci.files import sha256_bytes
 from aprqa_ci.planning.plan import Plan
+from aprqa_ci.vocabulary import Outcome
 from aprqa_ci.wire import pretty_json
 from tests.playbooks import planned, playbook_data
 from tests.records import made_shard
@@ -22,8 +25,15 @@ PLAN = planned(
 )
 
 
-def write(directory: Path, name: str, *, attempt: int = 1, plan: Plan = PLAN) -> Path:
-    shard = made_shard(plan, name, attempt=attempt)
+def write(
+    directory: Path,
+    name: str,
+    *,
+    attempt: int = 1,
+    plan: Plan = PLAN,
+    outcomes: Mapping[str, Outcome] | None = None,
+) -> Path:
+    shard = made_shard(plan, name, attempt=attempt, outcomes=outcomes)
     data = write_evidence(directory / EVIDENCE_NAME, shard.records)
     manifest = msgspec.structs.replace(shard.manifest, files={EVIDENCE_NAME: sha256_bytes(data)})
     (directory / MANIFEST_NAME).write_bytes(pretty_json(manifest))
@@ -65,7 +75,43 @@ def test_an_older_attempt_is_left_out_and_named(
     again = write(tmp_path / "again", "s002", attempt=2)
     ended = aprqa("merge", *shards, again, "--plan", "plan.json", "-o", "out")
     assert ended.code == 0
-    assert ended.out.startswith("left out s002 a1: a newer attempt is there\n")
+    assert ended.out.startswith("s002 a1 does not count: a better attempt is there\n")
+
+
+def test_running_again_until_it_is_right_does_not_hide_the_failure(
+    aprqa: "Aprqa", shards: list[Path], tmp_path: Path
+) -> None:
+    wrong = next(
+        each.id for cell in PLAN.cells for each in cell.scenarios if each.gate_id == "G1-LOAD"
+    )
+    name = next(shard.id for shard in PLAN.shards if wrong.partition("#")[0] in shard.cells)
+    first = write(tmp_path / "first", name, outcomes={wrong: Outcome.FALSIFIED})
+    second = write(tmp_path / "second", name, attempt=2)
+    others = [shard for shard in shards if shard.name != name]
+    ended = aprqa("merge", second, first, *others, "--plan", "plan.json", "-o", "out")
+    assert ended.code == 1
+    told = f"flaky: {wrong}: attempt 1 Falsified, attempt 2 Corroborated"
+    assert told in ended.out
+    bundle = tmp_path / "out" / "tiny"
+    certificate = json.loads((bundle / "certificate.json").read_bytes())
+    assert certificate["status"] == "BLOCKED"
+    assert certificate["gateways"]["G1"]["state"] == "failed"
+    assert certificate["flaky"] == [wrong]
+    ends = certificate["flaky_ends"][0]["ends"]
+    assert [(end["attempt"], end["outcome"]) for end in ends] == [
+        (1, "Falsified"),
+        (2, "Corroborated"),
+    ]
+    assert "Flaky: attempts ended in different ways" in (bundle / "report.md").read_text()
+    assert "attempt 1 Falsified, attempt 2 Corroborated" in (bundle / "junit.xml").read_text()
+    report = json.loads((bundle / "report.json").read_bytes())
+    assert report["certificate"]["flaky_ends"] == certificate["flaky_ends"]
+    # Whoever has the bundle alone comes to the same.
+    again = aprqa("score", bundle, "--explain")
+    assert (again.code, told in again.out, f"0.00  {told}" in again.out) == (1, True, True)
+    summary = json.loads(aprqa("score", bundle, "--json").out)
+    assert summary["flaky"] == {wrong: ["Falsified", "Corroborated"]}
+    assert read_bundle(bundle).score.flaky[0].scenario == wrong
 
 
 def test_every_problem_is_told_and_nothing_is_written(

@@ -1,4 +1,6 @@
+from collections import defaultdict
 from pathlib import Path
+from random import Random
 
 import msgspec
 import pytest
@@ -18,6 +20,9 @@ from aprqa_ci.evidence.reading import write_evidence
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
 from aprqa_ci.files import sha256_bytes
 from aprqa_ci.planning.plan import plan_digest
+from aprqa_ci.scoring.evaluate import score_evidence
+from aprqa_ci.scoring.policies import load_policy
+from aprqa_ci.vocabulary import Outcome
 from aprqa_ci.wire import pretty_json
 from tests.playbooks import planned, playbook_data
 from tests.records import made_records, made_shard
@@ -109,6 +114,113 @@ def test_of_each_shard_the_newest_attempt_counts(attempts: list[int]) -> None:
         if record.metadata["cell"] in PLAN.shards[0].cells
     }
     assert counted == {"3"}
+
+
+def test_a_newer_attempt_that_did_not_end_does_not_count() -> None:
+    broken = made_shard(PLAN, "s001", attempt=2, code=143)
+    merged = merge([broken, *SHARDS], PLAN)
+    assert (merged.superseded, merged.unfinished) == (("s001 a2",), ())
+    assert merged.records == merge(SHARDS, PLAN).records
+    alone = merge([broken, *SHARDS[1:]], PLAN)
+    assert (alone.superseded, alone.unfinished) == ((), ("s001 a2 (exit 143)",))
+
+
+def test_what_attempts_disagree_on_is_kept() -> None:
+    flaky, steady, skipped = (each.id for each in PLAN.cells[0].scenarios[:3])
+    assert PLAN.cells[0].id in PLAN.shards[0].cells
+    first = made_shard(
+        PLAN, "s001", outcomes={flaky: Outcome.CRASHED, skipped: Outcome.SKIPPED}, code=143
+    )
+    second = made_shard(PLAN, "s001", attempt=2, outcomes={steady: Outcome.FALSIFIED})
+    third = made_shard(PLAN, "s001", attempt=3, outcomes={steady: Outcome.FALSIFIED})
+    merged = merge([third, first, second, *SHARDS[1:]], PLAN)
+    kept = [
+        (record.metadata["scenario"], record.metadata["attempt"], record.outcome)
+        for record in merged.disagreeing["one"]
+    ]
+    # Of what they agree on, nothing is kept; nor is a skip an end that others could disagree with.
+    assert kept == [
+        (flaky, "1", Outcome.CRASHED),
+        (flaky, "2", Outcome.CORROBORATED),
+        (steady, "1", Outcome.CORROBORATED),
+        (steady, "2", Outcome.FALSIFIED),
+    ]
+    assert merged.disagreeing["two"] == ()
+    assert merged.superseded == ("s001 a1", "s001 a2")
+
+
+def test_other_model_files_are_not_compared() -> None:
+    flaky = PLAN.cells[0].scenarios[0].id
+    old = made_shard(
+        PLAN,
+        "s001",
+        digests={"model.safetensors": "b" * 64},
+        outcomes={flaky: Outcome.FALSIFIED},
+    )
+    new = made_shard(PLAN, "s001", attempt=2)
+    merged = merge([old, new, *SHARDS[1:]], PLAN)
+    assert merged.disagreeing == {"one": (), "two": ()}
+    assert merged.incomparable == ("s001 a1 (one)", "s001 a1 (two)")
+    same = made_shard(PLAN, "s001", outcomes={flaky: Outcome.FALSIFIED})
+    assert merge([same, new, *SHARDS[1:]], PLAN).incomparable == ()
+
+
+def test_re_running_failed_jobs_merges_new_shards_with_old_ones() -> None:
+    again = made_shard(PLAN, "s002", attempt=2)
+    merged = merge([SHARDS[0], made_shard(PLAN, "s002", code=3), SHARDS[2], again], PLAN)
+    assert merged.missing_shards == merged.missing_scenarios == merged.unfinished == ()
+    attempts = {
+        record.metadata["cell"]: record.metadata["attempt"]
+        for records in merged.records.values()
+        for record in records
+    }
+    assert attempts == {
+        cell: "2" if shard.id == "s002" else "1" for shard in PLAN.shards for cell in shard.cells
+    }
+
+
+ENDS = st.sampled_from(list(Outcome))
+ATTEMPT = st.tuples(
+    st.sampled_from([shard.id for shard in PLAN.shards]),
+    st.integers(1, 4),
+    st.sampled_from([0, 0, 3, 143]),
+    st.lists(ENDS, min_size=2, max_size=2),
+)
+
+
+def attempt_of(shard: str, attempt: int, code: int, ends: list[Outcome]) -> ShardEvidence:
+    cells = next(each.cells for each in PLAN.shards if each.id == shard)
+    first = next(cell for cell in PLAN.cells if cell.id in cells)
+    outcomes = {each.id: end for each, end in zip(first.scenarios, ends, strict=False)}
+    return made_shard(PLAN, shard, attempt=attempt, outcomes=outcomes, code=code)
+
+
+@given(st.lists(ATTEMPT, unique_by=lambda each: each[:2], max_size=8), st.randoms())
+def test_whatever_attempts_there_are_their_order_changes_nothing(
+    attempts: list[tuple[str, int, int, list[Outcome]]], random: Random
+) -> None:
+    shards = [attempt_of(*each) for each in attempts]
+    merged = merge(shards, PLAN)
+    mixed = random.sample(shards, len(shards))
+    assert merge(mixed, PLAN) == merged
+    scored = []
+    for each in (merged, merge(mixed, PLAN)):
+        records = [*each.records["one"], *each.disagreeing["one"]]
+        random.shuffle(records)
+        scored.append(score_evidence(records, plan=PLAN, playbook="one", policy=load_policy()))
+    assert scored[0] == scored[1]
+    # What one end of a scenario hides from the evidence, no other end may have shown.
+    ends: defaultdict[str, set[Outcome]] = defaultdict(set)
+    for shard in shards:
+        for record in shard.records:
+            ends[record.metadata["scenario"]].add(record.outcome)
+    own = {each.id for cell in PLAN.cells_of("one") for each in cell.scenarios}
+    expected = {name for name in own if len(ends[name] - {Outcome.SKIPPED}) > 1}
+    assert {each.scenario for each in scored[0].flaky} == expected
+    for flaky in scored[0].flaky:
+        assert {end.outcome for end in flaky.ends} == ends[flaky.scenario] - {Outcome.SKIPPED}
+    credited = {each.scenario for each in scored[0].scenarios if each.earned}
+    assert credited.isdisjoint(expected)
 
 
 def test_a_shard_that_is_given_twice_is_refused() -> None:

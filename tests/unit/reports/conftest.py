@@ -169,10 +169,16 @@ def reported(plan: Plan, records: Sequence[EvidenceRecord]) -> RunReport:
 def make() -> Report:
     """Make a report of a run in which everything went well, but for the changes by scenario.
 
-    A change of None leaves the scenario without a record.
+    A change of None leaves the scenario without a record. ``again`` says how a second attempt at
+    some of the scenarios ended.
     """
 
-    def build(changes: dict[str, dict[str, Any] | None] | None = None, **plan: Any) -> RunReport:
+    def build(
+        changes: dict[str, dict[str, Any] | None] | None = None,
+        *,
+        again: dict[str, dict[str, Any]] | None = None,
+        **plan: Any,
+    ) -> RunReport:
         whole = planned(**plan)
         left = dict(changes or {})
         records = []
@@ -181,6 +187,11 @@ def make() -> Report:
             if change is not None:
                 records.append(changed(record, **change))
         assert not left, f"no such scenario: {list(left)}"
+        for record in records_of(whole):
+            if (change := (again or {}).get(record.scenario.id)) is not None:
+                more = change.get("metadata", {}) | {MetadataKey.ATTEMPT.value: "2"}
+                second = changed(record, **change | {"metadata": more})
+                records.append(msgspec.structs.replace(second, id=f"f{second.id[1:]}"))
         return reported(whole, records)
 
     return build

@@ -35,8 +35,10 @@ def check_shape(data: bytes) -> ET.Element:
         assert all(set(case.attrib) == {"name", "classname", "time"} for case in cases)
         names = [(case.get("classname"), case.get("name")) for case in cases]
         assert len(set(names)) == len(names)
-        assert all(len(case) <= 1 for case in cases)
-        found = [child for case in cases for child in case]
+        told = [child for case in cases for child in case if child.tag == "system-out"]
+        assert all(child.text for child in told)
+        found = [child for case in cases for child in case if child.tag != "system-out"]
+        assert len(found) == sum(any(child in found for child in case) for case in cases)
         assert all(child.tag in {"failure", "error", "skipped"} for child in found)
         assert all("message" in child.attrib for child in found)
         assert all(child.get("type") for child in found if child.tag != "skipped")
@@ -55,6 +57,21 @@ def case_of(root: ET.Element, name: str) -> ET.Element:
     found = root.find(f".//testcase[@name='{name}']")
     assert found is not None
     return found
+
+
+def test_a_flaky_case_tells_how_each_attempt_ended(make: Report) -> None:
+    name = f"{CELL}#001"
+    wrong = {"outcome": Outcome.FALSIFIED, "reason": "5 is \x1b[31mwrong"}
+    root = check_shape(render_junit([make({name: wrong}, again={name: {}})]))
+    case = case_of(root, name)
+    assert [child.tag for child in case] == ["failure", "system-out"]
+    assert case.findtext("system-out") == (
+        "flaky: attempt 1 Falsified, attempt 2 Corroborated\n"
+        "attempt 1 Falsified: 5 is wrong\n"
+        "attempt 2 Corroborated: 4 is right"
+    )
+    assert root.find(".//property[@name='flaky']").get("value") == "1"  # type: ignore[union-attr] # it is there
+    assert case_of(root, f"{CELL}#002").find("system-out") is None
 
 
 def test_each_outcome_has_its_element(make: Report) -> None:

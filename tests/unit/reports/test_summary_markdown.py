@@ -53,6 +53,19 @@ def test_a_run_against_its_base(make: Report) -> None:
     assert text.endswith("\n")
 
 
+def test_flaky_scenarios_are_named_with_their_ends_in_every_length(make: Report) -> None:
+    name = f"{CELL}#001"
+    wrong = {"outcome": Outcome.FALSIFIED, "reason": "5 is wrong"}
+    run = run_of(make({name: wrong}, again={name: {}}))
+    whole = render_summary([run], limit=65_536)
+    told = "attempt 1 Falsified, attempt 2 Corroborated"
+    assert "Flaky: attempts ended in different ways (1)" in whole
+    assert told in whole
+    shorter = render_summary([run], limit=len(whole.encode()) - 1)
+    assert "### Gateways" not in shorter
+    assert told in shorter
+
+
 def test_a_good_run_says_little(make: Report) -> None:
     report = make()
     text = render_summary([run_of(report, report)], limit=BIG)

@@ -89,6 +89,25 @@ def test_it_speaks_of_the_newest_run_only(bench: "Bench") -> None:
     assert certificate.engines == {"reference": "0.1.0, 0.2.0, unknown"}
     assert [host.hostname for host in certificate.hosts] == ["another", "box"]
     assert certificate.flaky == (f"{CELL}#001",)
+    (flaky,) = certificate.flaky_ends
+    ends = [(end.run_id, end.attempt, end.outcome, end.reason) for end in flaky.ends]
+    assert (flaky.scenario, ends) == (
+        f"{CELL}#001",
+        [
+            ("run-1", 1, Outcome.FALSIFIED, "because"),
+            ("run-2", 1, Outcome.CORROBORATED, "because"),
+        ],
+    )
+    evidence = {each.id: each.outcome for each in [*old, *new]}
+    assert all(evidence[end.record] is end.outcome for end in flaky.ends)
+
+
+def test_a_certificate_of_before_the_ends_were_named_is_read(bench: "Bench") -> None:
+    plan = bench.plan()
+    certificate = certify(bench, plan, bench.evidence(plan))
+    data = msgspec.to_builtins(certificate)
+    del data["flaky_ends"]
+    assert msgspec.convert(data, Certificate) == certificate
 
 
 def test_a_run_without_records_has_no_time(bench: "Bench") -> None:

@@ -1,9 +1,13 @@
-from typing import TYPE_CHECKING
+import dataclasses
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import pytest
 
 from aprqa_ci.errors import InputError
+from aprqa_ci.scoring.evaluate import score_evidence
+from aprqa_ci.scoring.policies import SharePolicy, load_policy
+from aprqa_ci.scoring.score import Score
 from aprqa_ci.vocabulary import (
     Backend,
     Category,
@@ -217,7 +221,57 @@ def test_the_newest_run_is_scored_and_older_ones_show_flakiness(bench: "Bench") 
     new = bench.evidence(plan, run_id="run-2", start=100)
     score = bench.score([*new, *old], plan)
     assert (score.run_id, score.mqs, score.status) == ("run-2", 1000, Status.CERTIFIED)
-    assert score.flaky == (name,)
+    assert [each.scenario for each in score.flaky] == [name]
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Outcome.FALSIFIED, Outcome.CORROBORATED),
+        (Outcome.CORROBORATED, Outcome.FALSIFIED),
+        (Outcome.CRASHED, Outcome.CORROBORATED),
+        (Outcome.TIMEOUT, Outcome.CORROBORATED),
+    ],
+)
+def test_the_policy_says_which_attempt_at_a_flaky_scenario_counts(
+    bench: "Bench", first: Outcome, second: Outcome
+) -> None:
+    plan = bench.plan()
+    name = f"{CELL}#001"
+    policy = load_policy()
+    assert isinstance(policy, SharePolicy)
+    assert policy.flaky == "falsify"
+    once = bench.evidence(plan, {name: second})
+    again = bench.record(
+        "F-A1-001",
+        first,
+        number=900,
+        scenario=name,
+        plan=once[0].metadata["plan"],
+        run_id="run-1",
+        attempt="1",
+    )
+    once = [
+        msgspec.structs.replace(each, metadata=each.metadata | {"attempt": "2"}) for each in once
+    ]
+
+    def scored(flaky: Literal["falsify", "report"]) -> Score:
+        chosen = msgspec.structs.replace(policy, flaky=flaky)
+        return score_evidence([*once, again], plan=plan, playbook=None, policy=chosen)
+
+    worst, newest = scored("falsify"), scored("report")
+    assert worst.flaky == newest.flaky
+    assert [end.outcome for end in worst.flaky[0].ends] == [first, second]
+    outcome = {each.scenario: each.outcome for each in newest.scenarios}[name]
+    assert outcome is second
+    assert newest == dataclasses.replace(bench.score(once, plan), flaky=newest.flaky)
+    assert {each.scenario: each.outcome for each in worst.scenarios}[name] is not (
+        Outcome.CORROBORATED
+    )
+    assert worst.mqs < 1000
+    assert (worst.gateways[Gateway.G3].state is GatewayState.FAILED) == (
+        Outcome.CRASHED in {first, second}
+    )
 
 
 def test_each_playbook_of_a_plan_is_scored_by_its_own_records(bench: "Bench") -> None:

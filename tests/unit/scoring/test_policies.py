@@ -51,8 +51,9 @@ SHARE = {
     "timeout_penalty": 10,
     "grades": {"A": 900, "B": 800},
     "certify_at": 800,
+    "flaky": "falsify",
 }
-REFERENCE = SHARE | {
+REFERENCE = {name: value for name, value in SHARE.items() if name != "flaky"} | {
     "formula": "reference",
     "weights": dict(zip(Category, (500, 100, 100, 100, 100, 100), strict=True)),
     "crash_penalty": 20,
@@ -71,6 +72,7 @@ REFERENCE = SHARE | {
         (SHARE, {"grades": {"A": 900, "B": 900}}),
         (SHARE, {"timeout_penalty": -1}),
         (SHARE, {"weight": {}}),
+        (SHARE, {"flaky": "ignore"}),
         (REFERENCE, {"weights": dict.fromkeys(Category, 100)}),
         (REFERENCE, {"garbage_divisor": 0}),
         (REFERENCE, {"grades": {"B": 800, "A": 900}}),

@@ -2,7 +2,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from aprqa_ci.scoring.runs import attempt_of, flaky_scenarios, instant, newest_run, time_span
+from aprqa_ci.evidence.record import EvidenceRecord
+from aprqa_ci.scoring.runs import (
+    attempt_of,
+    flaky_scenarios,
+    instant,
+    newest_attempts,
+    newest_run,
+    time_span,
+)
 from aprqa_ci.vocabulary import Outcome
 
 if TYPE_CHECKING:
@@ -60,7 +68,7 @@ def test_attempt(bench: "Bench", text: str | None, attempt: int) -> None:
 
 
 def test_flaky_are_scenarios_with_differing_ends_under_one_plan(bench: "Bench") -> None:
-    def record(scenario: str, outcome: Outcome, plan: str = "p") -> object:
+    def record(scenario: str, outcome: Outcome, plan: str = "p") -> EvidenceRecord:
         return bench.record("F-A1-001", outcome, scenario=scenario, plan=plan)
 
     records = [
@@ -74,7 +82,82 @@ def test_flaky_are_scenarios_with_differing_ends_under_one_plan(bench: "Bench") 
         record("another plan", Outcome.FALSIFIED, plan="q"),
         bench.record("F-A1-001", Outcome.FALSIFIED),
     ]
-    assert flaky_scenarios(records) == ("flaky",)  # type: ignore[arg-type] # made by the bench
+    found = flaky_scenarios(records)
+    assert [each.scenario for each in found] == ["flaky"]
+    assert [end.outcome for end in found[0].ends] == [Outcome.CORROBORATED, Outcome.FALSIFIED]
+
+
+def test_the_ends_of_a_flaky_scenario_stand_by_attempt_whatever_the_clocks(
+    bench: "Bench",
+) -> None:
+    def ended(attempt: int, outcome: Outcome, time: str) -> EvidenceRecord:
+        return bench.record(
+            "F-A1-001",
+            outcome,
+            number=attempt,
+            scenario="s",
+            attempt=str(attempt),
+            run_id="r",
+            reason=f"reason {attempt}",
+            timestamp=time,
+        )
+
+    records = [
+        ended(10, Outcome.CORROBORATED, "2026-01-01T09:00:00Z"),
+        ended(2, Outcome.FALSIFIED, "2026-01-01T10:00:00Z"),
+        ended(3, Outcome.SKIPPED, "2026-01-01T10:30:00Z"),
+        ended(1, Outcome.CRASHED, "2026-01-01T11:00:00Z"),
+    ]
+    (found,) = flaky_scenarios(records)
+    assert [(end.attempt, end.reason, end.record) for end in found.ends] == [
+        (number, f"reason {number}", f"{number:032x}") for number in (1, 2, 10)
+    ]
+    assert found.ends_text == "attempt 1 Crashed, attempt 2 Falsified, attempt 10 Corroborated"
+    assert flaky_scenarios(records[::-1]) == (found,)
+
+
+def test_many_ends_are_told_by_their_number(bench: "Bench") -> None:
+    records = [
+        bench.record(
+            "F-A1-001",
+            Outcome.FALSIFIED if number % 2 else Outcome.CORROBORATED,
+            number=number,
+            scenario="s",
+            attempt=str(number),
+        )
+        for number in range(1, 51)
+    ]
+    (found,) = flaky_scenarios(records)
+    assert len(found.ends) == 50
+    assert found.ends_text.endswith("attempt 8 Corroborated, and 42 more")
+
+
+def test_runs_are_told_apart_where_there_are_several(bench: "Bench") -> None:
+    records = [
+        bench.record("F-A1-001", outcome, number=number, scenario="s", run_id=run)
+        for number, (run, outcome) in enumerate(
+            [("r1", Outcome.FALSIFIED), ("r2", Outcome.CORROBORATED)]
+        )
+    ]
+    (found,) = flaky_scenarios(records)
+    assert found.ends_text == "attempt 1 of r1 Falsified, attempt 1 of r2 Corroborated"
+
+
+def test_the_newest_attempts_are_taken_scenario_by_scenario(bench: "Bench") -> None:
+    def record(number: int, scenario: str | None, attempt: int) -> EvidenceRecord:
+        return bench.record(
+            "F-A1-001", number=number, scenario=scenario, attempt=str(attempt), run_id="r"
+        )
+
+    records = [
+        record(1, "once", 1),
+        record(2, "twice", 1),
+        record(3, "twice", 2),
+        record(4, None, 1),
+        record(5, None, 2),
+    ]
+    newest = newest_attempts(records)
+    assert newest == (records[0], *records[2:])
 
 
 def test_time_span_gives_the_timestamps_as_written(bench: "Bench") -> None:
