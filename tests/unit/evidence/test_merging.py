@@ -209,6 +209,7 @@ def test_whatever_attempts_there_are_their_order_changes_nothing(
         random.shuffle(records)
         scored.append(score_evidence(records, plan=PLAN, playbook="one", policy=load_policy()))
     assert scored[0] == scored[1]
+    assert all(each.outcome is not Outcome.SKIPPED for each in merged.disagreeing["one"])
     # What one end of a scenario hides from the evidence, no other end may have shown.
     ends: defaultdict[str, set[Outcome]] = defaultdict(set)
     for shard in shards:

@@ -1,0 +1,154 @@
+"""The parts of a certificate, each a strict wire model of its own."""
+
+from aprqa_ci.vocabulary import Backend, GatewayState, ModelFormat, Outcome, SizeCategory
+from aprqa_ci.wire import WireModel
+
+__all__ = [
+    "CertifiedCategory",
+    "CertifiedCell",
+    "CertifiedCoverage",
+    "CertifiedEnd",
+    "CertifiedFinding",
+    "CertifiedFlaky",
+    "CertifiedGateway",
+    "CertifiedModel",
+    "CertifiedPassRate",
+    "CertifiedPenalty",
+    "CertifiedPlaybook",
+    "CertifiedPolicy",
+    "CertifiedTally",
+    "CertifiedThroughput",
+]
+
+
+class CertifiedModel(WireModel, frozen=True, kw_only=True):
+    """The model, down to the bytes of its files."""
+
+    hf_repo: str
+    revision: str | None
+    family: str | None
+    size_category: SizeCategory
+    files: dict[str, dict[str, str]]
+    """By format, with its quantization (``gguf-q8_0``): the SHA-256 of each file by its name."""
+
+
+class CertifiedPlaybook(WireModel, frozen=True, kw_only=True):
+    """The playbook that was carried out."""
+
+    name: str
+    digest: str
+    """SHA-256 of the playbook file's bytes."""
+    version: str
+
+
+class CertifiedPolicy(WireModel, frozen=True, kw_only=True):
+    """The policy that the score was computed under."""
+
+    id: str
+    version: int
+
+
+class CertifiedGateway(WireModel, frozen=True, kw_only=True):
+    """One gateway's state."""
+
+    state: GatewayState
+    reasons: tuple[str, ...]
+    records: tuple[str, ...]
+    """The ids of the records behind it."""
+
+
+class CertifiedTally(WireModel, frozen=True, kw_only=True):
+    """How many scenarios came to which end."""
+
+    planned: int
+    corroborated: int
+    falsified: int
+    skipped: int
+    timeout: int
+    crashed: int
+    missing: int
+
+
+class CertifiedCategory(WireModel, frozen=True, kw_only=True):
+    """One category's part of the score, before any gateway zeroes it."""
+
+    tally: CertifiedTally
+    weight: int
+    points: float
+    maximum: float
+
+
+class CertifiedPenalty(WireModel, frozen=True, kw_only=True):
+    """Points taken beyond a category's share."""
+
+    code: str
+    points: int
+    scenario: str
+
+
+class CertifiedPassRate(WireModel, frozen=True, kw_only=True):
+    """Corroborated / planned, with its 95 % Wilson interval."""
+
+    corroborated: int
+    planned: int
+    rate: float
+    low: float
+    high: float
+
+
+class CertifiedCoverage(WireModel, frozen=True, kw_only=True):
+    """How much of the plan the evidence speaks of."""
+
+    planned: int
+    recorded: int
+    missing: tuple[str, ...]
+    skipped: dict[str, str]
+    """The cause of each skipped scenario."""
+
+
+class CertifiedFinding(WireModel, frozen=True, kw_only=True):
+    """Something about the evidence itself that bars a certificate."""
+
+    kind: str
+    text: str
+    subjects: tuple[str, ...]
+
+
+class CertifiedEnd(WireModel, frozen=True, kw_only=True):
+    """How one attempt at a scenario ended."""
+
+    run_id: str | None
+    attempt: int
+    outcome: Outcome
+    reason: str
+    record: str
+    """The id of the record, which is in the evidence."""
+
+
+class CertifiedFlaky(WireModel, frozen=True, kw_only=True):
+    """A scenario whose attempts ended in different ways."""
+
+    scenario: str
+    ends: tuple[CertifiedEnd, ...]
+    """By run and attempt."""
+
+
+class CertifiedCell(WireModel, frozen=True, kw_only=True):
+    """What one cell reached; the next run compares itself with it."""
+
+    tally: CertifiedTally
+    corroborated: tuple[str, ...]
+    """The ids of the scenarios that were corroborated."""
+    failed: tuple[str, ...] = ()
+    """The ids of the scenarios that spoke against the model."""
+    tokens_per_second: float | None
+    """The median measured throughput."""
+
+
+class CertifiedThroughput(WireModel, frozen=True, kw_only=True):
+    """The median measured throughput of one format on one backend."""
+
+    format: ModelFormat
+    backend: Backend
+    tokens_per_second: float
+    measurements: int
