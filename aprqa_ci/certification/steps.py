@@ -29,7 +29,7 @@ from aprqa_ci.evidence.journal import JOURNAL_NAME
 from aprqa_ci.evidence.merging import MANIFEST_NAME, Merged, ShardManifest, merge, read_shard
 from aprqa_ci.evidence.reading import read_evidence, write_evidence
 from aprqa_ci.evidence.record import EvidenceRecord
-from aprqa_ci.execution.engines.registry import engines
+from aprqa_ci.execution.engines.registry import engine_names
 from aprqa_ci.execution.host import HostDescription, describe_host
 from aprqa_ci.execution.machine import Observer, RunEnvironment
 from aprqa_ci.execution.preflight import PreflightWorld, preflight
@@ -323,7 +323,7 @@ def register_bundle(
 def _require_engine(name: str | None) -> None:
     if name is None:
         return
-    known = list(engines())
+    known = list(engine_names())
     if name not in known:
         what = f"there is no engine {name!r}; known: {', '.join(known)}"
         raise InputError(Problem(what=what, hint=near_name(name, known)))

@@ -6,6 +6,8 @@ from rich.text import Text
 
 from aprqa_ci.cli.output import console, write_out
 from aprqa_ci.errors import InputError, Problem
+from aprqa_ci.execution.engines.interface import Capability, EngineInfo
+from aprqa_ci.execution.engines.registry import describe
 from aprqa_ci.execution.engines.registry import engines as known_engines
 from aprqa_ci.gates import gate_catalogue
 from aprqa_ci.planning.tiers import load_tiers
@@ -20,13 +22,13 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="JSON on sta
 @_json_option
 def engines(*, as_json: bool) -> None:
     """Which engines are here, what they can run, and how to get the others."""
-    infos = [engine.info() for engine in known_engines().values()]
+    infos = [describe(engine) for engine in known_engines().values()]
     if as_json:
         write_out(pretty_json(infos).decode())
         return
     out = console()
     table = Table(box=None, pad_edge=False)
-    for column in ("engine", "version", "here", "formats", "backends"):
+    for column in ("engine", "version", "here", "formats", "backends", "promises"):
         table.add_column(column)
     for info in infos:
         table.add_row(
@@ -35,11 +37,22 @@ def engines(*, as_json: bool) -> None:
             "yes" if info.available else "no",
             ", ".join(info.formats),
             ", ".join(info.backends),
+            _promises(info),
         )
     out.print(table)
     for info in infos:
         if not info.available:
-            out.print(Text(f"{info.name}: {info.reason}; {info.how_to_get}"))
+            out.print(Text(f"{info.name}: {info.reason}; {info.how_to_get}"), soft_wrap=True)
+
+
+def _promises(info: EngineInfo) -> str:
+    """Return the shorter of what the engine promises and what it leaves out."""
+    missing = [each for each in Capability if each not in info.capabilities]
+    if not missing:
+        return "all"
+    if len(missing) < len(info.capabilities):
+        return f"all but {', '.join(missing)}"
+    return ", ".join(info.capabilities) or "-"
 
 
 @click.command()

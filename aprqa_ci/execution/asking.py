@@ -8,6 +8,7 @@ from typing import Protocol
 
 from aprqa_ci.execution.engines.interface import (
     Answer,
+    ConversingSession,
     EngineFailedError,
     Message,
     PromptRefusedError,
@@ -55,7 +56,8 @@ class SessionAsker:
     """Asks a session directly: ``run`` and ``chat``.
 
     Both send text that the model's own chat template made, unless the question is raw: engines' own
-    chat handlers add system messages of theirs.
+    chat handlers add system messages of theirs. A session that takes conversations alone is given
+    them as they are.
     """
 
     def __init__(self, session: Session) -> None:
@@ -68,10 +70,16 @@ class SessionAsker:
         messages = _opening(question)
         for turn in question.turns[:-1]:
             messages.append(Message(role="user", content=turn))
-            said = self._session.complete(self._session.render(messages), question.sampling)
+            said = self._answer(messages, question.sampling)
             messages.append(Message(role="assistant", content=said.text))
         messages.append(Message(role="user", content=question.turns[-1]))
-        return self._session.complete(self._session.render(messages), question.sampling)
+        return self._answer(messages, question.sampling)
+
+    def _answer(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
+        session = self._session
+        if isinstance(session, ConversingSession):
+            return session.converse(messages, sampling)
+        return session.complete(session.render(messages), sampling)
 
 
 class ServeAsker:

@@ -28,6 +28,7 @@ from aprqa_ci.execution.protocol import (
     CheckHealth,
     CompareWeights,
     EngineFailed,
+    NotOffered,
     Open,
     Opened,
     OutOfMemory,
@@ -315,6 +316,8 @@ class CellSession:
         if isinstance(reply, Broken | OutOfMemory | Absent):
             # After any of these the session's state is unknown.
             self.lose()
+            raise lost_by(reply)
+        if isinstance(reply, NotOffered):
             raise lost_by(reply)
         return reply
 

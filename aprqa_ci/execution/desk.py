@@ -10,8 +10,8 @@ from types import TracebackType
 from typing import Self, assert_never
 
 from aprqa_ci.execution.asking import Asker, Question, ServeAsker, asker_for
-from aprqa_ci.execution.engines.interface import Session
-from aprqa_ci.execution.engines.registry import engines
+from aprqa_ci.execution.engines.interface import DescribedSession, Session
+from aprqa_ci.execution.engines.registry import configured, describe, engine_named
 from aprqa_ci.execution.integrity import inspect_model
 from aprqa_ci.execution.protocol import (
     MAX_ANSWER_CHARACTERS,
@@ -104,18 +104,26 @@ class Desk:
         )
 
     def _open(self, request: Open) -> Reply:
-        engine = engines()[request.engine]
+        engine = configured(engine_named(request.engine), request.options)
         started = time.monotonic()
         session = engine.open(request.model, request.backend)
         self._stack.callback(session.close)
         self._session = session
         self._asker = asker_for(session, request.modality, self._stack)
         device = session.device
+        invocation = (
+            session.invocation
+            if isinstance(session, DescribedSession)
+            else engine.invocation(request.model, request.backend)
+        )
+        info = describe(engine)
         return Opened(
             engine=engine.name,
-            version=engine.info().version or "unknown",
+            version=info.version or "unknown",
             device=f"{device.backend}: {device.name} ({device.proof})",
-            invocation=engine.invocation(request.model, request.backend),
+            device_proven=device.proven,
+            files_opened=info.needs_files,
+            invocation=invocation,
             context_length=session.context_length,
             load_ms=(time.monotonic() - started) * 1000,
             memory_mb=_resident_mb(),

@@ -1,10 +1,11 @@
-"""A session that is gone for good, and whose fault that is."""
+"""A session that cannot give what a scenario needs, and whose fault that is."""
 
 from aprqa_ci.execution.protocol import (
     Absent,
     Broken,
     EngineFailed,
     LoadFailed,
+    NotOffered,
     OutOfMemory,
     Refused,
     Reply,
@@ -15,7 +16,7 @@ __all__ = ["LostSessionError", "lost_by"]
 
 
 class LostSessionError(Exception):
-    """The session is gone for good; what is left of the cell cannot be run."""
+    """A scenario cannot be run for want of a session, or of what this one has to offer."""
 
     def __init__(
         self, cause: Cause, reason: str, *, stderr: str | None = None, exit_code: int | None = None
@@ -34,6 +35,8 @@ def lost_by(reply: Reply) -> LostSessionError:
             return LostSessionError(Cause(kind="model", word="not-loaded"), message)
         case Absent(message=message):
             return LostSessionError(Cause(kind="infrastructure", word="engine-missing"), message)
+        case NotOffered(message=message):
+            return LostSessionError(Cause(kind="infrastructure", word="not-offered"), message)
         case OutOfMemory(message=message):
             return LostSessionError(Cause(kind="infrastructure", word="no-memory"), message)
         case Broken(message=message):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from aprqa_ci.execution.engines.interface import Sampling
+from aprqa_ci.execution.engines.interface import OptionValue, Sampling
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.vocabulary import Backend, Modality
 from aprqa_ci.wire import WireModel
@@ -32,6 +32,7 @@ __all__ = [
     "InspectedGate",
     "LoadFailed",
     "MalformedSent",
+    "NotOffered",
     "Open",
     "Opened",
     "OutOfMemory",
@@ -77,6 +78,8 @@ class Open(_Request, frozen=True, kw_only=True, tag="open"):
     model: ModelFiles
     backend: Backend
     modality: Modality
+    options: dict[str, OptionValue] = msgspec.field(default_factory=dict)
+    """The options of the engine."""
 
 
 class Ask(_Request, frozen=True, kw_only=True, tag="ask"):
@@ -143,6 +146,10 @@ class Opened(_Reply, frozen=True, kw_only=True, tag="opened"):
     engine: str
     version: str
     device: str
+    device_proven: bool = True
+    """Whether the device is shown to be the cell's backend."""
+    files_opened: bool = True
+    """Whether the engine opened the files that it was given, rather than asked somebody else."""
     invocation: str
     context_length: int
     load_ms: float
@@ -195,6 +202,12 @@ class EngineFailed(_Reply, frozen=True, kw_only=True, tag="engine-failed"):
     message: str
 
 
+class NotOffered(_Reply, frozen=True, kw_only=True, tag="not-offered"):
+    """The engine has no way to do what is asked; never the model's fault, and it goes on."""
+
+    message: str
+
+
 class LoadFailed(_Reply, frozen=True, kw_only=True, tag="load-failed"):
     """The engine could not load the model; the model's fault."""
 
@@ -230,6 +243,7 @@ Reply = (
     | Health
     | Refused
     | EngineFailed
+    | NotOffered
     | LoadFailed
     | Absent
     | OutOfMemory

@@ -18,6 +18,7 @@ from aprqa_ci.execution.engines.interface import (
     EngineAbsentError,
     EngineFailedError,
     ModelLoadError,
+    NotOfferedError,
     PromptRefusedError,
 )
 from aprqa_ci.execution.protocol import (
@@ -25,6 +26,7 @@ from aprqa_ci.execution.protocol import (
     Broken,
     EngineFailed,
     LoadFailed,
+    NotOffered,
     OutOfMemory,
     Refused,
     Reply,
@@ -60,6 +62,8 @@ def _reply_to(desk: Desk, request: Request) -> Reply:
         return Refused(message=_short(error))
     except EngineFailedError as error:
         return EngineFailed(message=_short(error))
+    except NotOfferedError as error:
+        return NotOffered(message=_short(error))
     except ModelLoadError as error:
         return LoadFailed(message=_short(error))
     except EngineAbsentError as error:

@@ -3,19 +3,26 @@
 A session loads its model once and answers many scenarios. It always runs inside a cell's own child
 process, so an engine may crash, hang or leak without harm to anything but its cell.
 
-Adding an engine is one module with one class of the shape of :class:`Engine`.
+Adding an engine is one module with one class of the shape of :class:`Engine`, and one entry point.
+What only some engines have is a protocol of its own that their classes fit or do not:
+:class:`ConfigurableEngine`, :class:`ConversingSession`, :class:`DescribedSession`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal, Protocol, Self, runtime_checkable
 
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.vocabulary import Backend, ModelFormat
 
 __all__ = [
     "Answer",
+    "Capability",
+    "ConfigurableEngine",
+    "ConversingSession",
+    "DescribedSession",
     "Device",
     "Engine",
     "EngineAbsentError",
@@ -23,6 +30,8 @@ __all__ = [
     "EngineInfo",
     "Message",
     "ModelLoadError",
+    "NotOfferedError",
+    "OptionValue",
     "PromptRefusedError",
     "Sampling",
     "ServedModel",
@@ -42,8 +51,42 @@ class PromptRefusedError(Exception):
     """The session declined a prompt in good order, as it must an over-long one."""
 
 
+class NotOfferedError(Exception):
+    """The engine has no way to do what is asked, whatever the model: never the model's fault.
+
+    The session goes on. For example, a server without ``/v1/completions`` is asked for raw text.
+    """
+
+
 class EngineAbsentError(Exception):
     """The engine, its library or the device it needs is not here: never the model's fault."""
+
+
+OptionValue = str | int | float | bool | tuple[str, ...]
+"""The value of one option of an engine."""
+
+
+class Capability(StrEnum):
+    """What an engine may promise; the conformance suite holds it to what it does promise."""
+
+    RAW = "raw"
+    """It continues raw text (``complete``)."""
+    CHAT = "chat"
+    """It answers conversations in the model's own template (``render`` or ``converse``)."""
+    SERVE = "serve"
+    """It serves the model over HTTP."""
+    STREAMING = "streaming"
+    """It hands out text while it is made."""
+    TEMPERATURE = "temperature"
+    """Above 0 it draws tokens by chance, at 0 it takes the likeliest."""
+    SEED = "seed"
+    """The same seed draws the same tokens."""
+    STOP = "stop"
+    """It ends an answer before a stop text."""
+    TOKENS_COUNTED = "tokens-counted"
+    """It counts the tokens of prompt and answer itself."""
+    DEVICE_PROOF = "device-proof"
+    """It shows where it computes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +106,13 @@ class EngineInfo:
     """The backends it can use on this machine."""
     independent: bool = False
     """Whether it is our own reading of the format, and so fit to be the ground truth."""
+    capabilities: tuple[Capability, ...] = ()
+    """What it promises. What is not promised is not tried, and not passed."""
+    needs_files: bool = True
+    """Whether it opens the files that it is given. One that does not is asked about a model that
+    somebody else holds, and then neither the files nor their loading is shown by its answers."""
+    options: Mapping[str, str] = field(default_factory=dict)
+    """The options it takes, each with its meaning (:class:`ConfigurableEngine`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +158,9 @@ class Device:
     """The processor or accelerator, for example ``cpu``."""
     proof: str
     """The observation that shows it, for example the engine's own device report."""
+    proven: bool = True
+    """Whether it is shown; otherwise ``proof`` says why it cannot be, and gates that need it are
+    not judged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +203,7 @@ class Session(Protocol):
         Raises:
             PromptRefusedError: the prompt does not fit the context.
             EngineFailedError: the engine failed.
+            NotOfferedError: the engine cannot continue raw text.
         """
         ...
 
@@ -167,6 +221,41 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Free what the session holds; safe to call twice."""
+        ...
+
+
+@runtime_checkable
+class ConversingSession(Protocol):
+    """A session that takes conversations as they are: the template is applied where the model is.
+
+    Of such a session ``render`` is never asked. It suits models that somebody else holds; where the
+    files are here, one rendering for all engines is what makes their answers comparable.
+    """
+
+    def converse(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Answer:
+        """Answer the last message.
+
+        Raises:
+            PromptRefusedError: the conversation does not fit the context.
+            EngineFailedError: the engine failed.
+            NotOfferedError: the engine has no conversations.
+        """
+        ...
+
+
+@runtime_checkable
+class DescribedSession(Protocol):
+    """A session whose call is known only once it is open: a found server, a process per prompt."""
+
+    @property
+    def invocation(self) -> str:
+        """The call, as :meth:`Engine.invocation` would say it."""
         ...
 
 
@@ -191,4 +280,24 @@ class Engine(Protocol):
             EngineAbsentError: the library or device is not here.
             MemoryError: the machine has not enough memory.
         """
+        ...
+
+
+@runtime_checkable
+class ConfigurableEngine(Protocol):
+    """An engine that takes options, for example the address of a server.
+
+    They come from the playbook, the runner class, a file or the environment (docs/engines.md).
+    """
+
+    def with_options(self, options: Mapping[str, OptionValue]) -> Self:
+        """Return the engine with these options; its ``info`` may be another then. Cheap.
+
+        Raises:
+            InputError: with every option that is unknown or has a wrong value.
+        """
+        ...
+
+    def secrets(self) -> tuple[str, ...]:
+        """Return the names of environment variables with secrets that its process must see."""
         ...

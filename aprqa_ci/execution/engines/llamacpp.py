@@ -24,6 +24,7 @@ from aprqa_ci.execution.engines.chat_template import (
     gguf_token,
 )
 from aprqa_ci.execution.engines.interface import (
+    Capability,
     Device,
     EngineAbsentError,
     EngineInfo,
@@ -103,6 +104,7 @@ class LlamaCppEngine:
             how_to_get=_HOW_TO_GET if Backend.GPU in backends or reason else _for_gpu(),
             formats=(ModelFormat.GGUF,),
             backends=backends,
+            capabilities=tuple(Capability),
         )
 
     def invocation(self, model: ModelFiles, backend: Backend) -> str:

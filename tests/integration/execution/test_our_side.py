@@ -18,6 +18,7 @@ from aprqa_ci.execution.protocol import (
     Broken,
     CompareWeights,
     Inspect,
+    NotOffered,
     Open,
     OutOfMemory,
     Request,
@@ -99,6 +100,28 @@ def test_too_little_memory(
     else:
         assert _all_skipped(results, "no-memory")
         assert "1 MiB are free" in results.of("G1-LOAD").reason
+
+
+def test_what_an_engine_does_not_offer_is_no_failure_and_the_session_goes_on(
+    sound_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Request] = []
+    real = CellChild.request
+
+    def request(self: CellChild, asked: Request, *, timeout_s: float) -> Any:
+        if isinstance(asked, Open):
+            opened.append(asked)
+        if isinstance(asked, Ask) and asked.raw:
+            return NotOffered(message="no raw text here")
+        return real(self, asked, timeout_s=timeout_s)
+
+    monkeypatch.setattr(CellChild, "request", request)
+    cell = cell_of(prompts=(prompt_of("2+2=", raw=True), prompt_of("the end")))
+    results = run(plan_of(cell), sound_model.root)
+    assert results.outcomes()["001"] == f"{FULL}not-offered"
+    assert results.of("001").reason == "no raw text here"
+    assert results.outcomes()["002"] == "Corroborated"
+    assert len(opened) == 1
 
 
 def _instead(

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from aprqa_ci.cli import catalogues
-from aprqa_ci.execution.engines.interface import EngineInfo
+from aprqa_ci.execution.engines.interface import Capability, EngineInfo
+from aprqa_ci.execution.engines.registry import engine_names
 from aprqa_ci.gates import gate_catalogue
 from aprqa_ci.planning.tiers import load_tiers
 from aprqa_ci.vocabulary import Backend, ModelFormat
@@ -17,10 +18,13 @@ def test_engines_are_listed(aprqa: "Aprqa") -> None:
     ended = aprqa("engines")
     assert ended.code == 0
     lines = ended.out.splitlines()
-    assert lines[0].split() == ["engine", "version", "here", "formats", "backends"]
-    assert {line.split()[0] for line in lines[1:3]} == {"reference", "llamacpp"}
+    assert lines[0].split() == ["engine", "version", "here", "formats", "backends", "promises"]
+    names = list(engine_names())
+    assert [line.split()[0] for line in lines[1 : 1 + len(names)]] == names
     told = json.loads(aprqa("engines", "--json").out)
-    assert {each["name"] for each in told} == {"reference", "llamacpp"}
+    assert [each["name"] for each in told] == names
+    (reference,) = (each for each in told if each["name"] == "reference")
+    assert set(reference["capabilities"]) == {str(each) for each in Capability}
     assert all(isinstance(each["available"], bool) for each in told)
 
 
@@ -28,6 +32,8 @@ def test_how_to_get_an_engine_that_is_not_here(
     aprqa: "Aprqa", monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Absent:
+        name = "far"
+
         def info(self) -> EngineInfo:
             return EngineInfo(
                 name="far",
@@ -41,8 +47,31 @@ def test_how_to_get_an_engine_that_is_not_here(
 
     monkeypatch.setattr(catalogues, "known_engines", lambda: {"far": Absent()})
     ended = aprqa("engines")
-    assert ended.out.splitlines()[1].split() == ["far", "-", "no", "gguf", "gpu"]
+    assert ended.out.splitlines()[1].split() == ["far", "-", "no", "gguf", "gpu", "-"]
     assert "far: far is not installed; pip install far" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("promised", "shown"),
+    [
+        (tuple(Capability), "all"),
+        ((Capability.RAW, Capability.SEED), "raw, seed"),
+        (tuple(Capability)[1:], "all but raw"),
+        ((), "-"),
+    ],
+)
+def test_promises_are_told_the_short_way(promised: tuple[Capability, ...], shown: str) -> None:
+    info = EngineInfo(
+        name="any",
+        version=None,
+        available=True,
+        reason="",
+        how_to_get="",
+        formats=(),
+        backends=(),
+        capabilities=promised,
+    )
+    assert catalogues._promises(info) == shown
 
 
 def test_gates_are_explained(aprqa: "Aprqa") -> None:

@@ -1,5 +1,5 @@
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import pytest
@@ -8,6 +8,7 @@ from aprqa_ci.execution.asking import Question, ServeAsker, SessionAsker, asker_
 from aprqa_ci.execution.engines.interface import (
     Answer,
     EngineFailedError,
+    Message,
     PromptRefusedError,
     Sampling,
 )
@@ -39,6 +40,40 @@ def test_run_and_chat_ask_the_session_itself(modality: Modality) -> None:
         asker.ask(Question(turns=("hello",), sampling=SAMPLING))
     assert session.prompts == ["user=hello"]
     assert session.samplings == [SAMPLING]
+
+
+class Talker(ScriptedSession):
+    """Takes conversations as they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[tuple[str, ...]] = []
+
+    def converse(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Answer:
+        del sampling, on_text
+        self.heard.append(tuple(f"{each.role}={each.content}" for each in messages))
+        return answer_of(f"answer {len(self.heard)}")
+
+    def render(self, messages: Sequence[Message]) -> str:
+        raise AssertionError(messages)
+
+
+def test_a_session_that_takes_conversations_gets_them_as_they_are() -> None:
+    session = Talker()
+    question = Question(turns=("one", "two"), system="be kind", sampling=SAMPLING)
+    assert SessionAsker(session).ask(question).text == "answer 2"
+    assert session.heard == [
+        ("system=be kind", "user=one"),
+        ("system=be kind", "user=one", "assistant=answer 1", "user=two"),
+    ]
+    SessionAsker(session).ask(Question(turns=("2+2=",), raw=True, sampling=SAMPLING))
+    assert session.prompts == ["2+2="]
 
 
 def test_serve_asks_a_server_that_lives_as_long_as_the_stack() -> None:

@@ -44,7 +44,7 @@ def session() -> ScriptedSession:
 @pytest.fixture
 def opened(session: ScriptedSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Desk:
     """A desk with the scripted session; the caller closes it."""
-    monkeypatch.setattr(desk_module, "engines", lambda: {"scripted": ScriptedEngine(session)})
+    monkeypatch.setattr(desk_module, "engine_named", lambda _: ScriptedEngine(session))
     desk = Desk()
     reply = desk.handle(_open(tmp_path, Modality.RUN))
     assert isinstance(reply, Opened)
@@ -99,7 +99,7 @@ def test_leaving_closes_the_session_once(opened: Desk, session: ScriptedSession)
 def test_a_serving_desk_asks_over_http(
     session: ScriptedSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(desk_module, "engines", lambda: {"scripted": ScriptedEngine(session)})
+    monkeypatch.setattr(desk_module, "engine_named", lambda _: ScriptedEngine(session))
     with serve_session(session) as model, Desk() as desk:
         session._served = model.base_url
         desk.handle(_open(tmp_path, Modality.SERVE))

@@ -10,6 +10,7 @@ from aprqa_ci.execution.engines.interface import (
     EngineAbsentError,
     EngineFailedError,
     ModelLoadError,
+    NotOfferedError,
     PromptRefusedError,
 )
 from aprqa_ci.execution.protocol import (
@@ -19,6 +20,7 @@ from aprqa_ci.execution.protocol import (
     EngineFailed,
     Health,
     LoadFailed,
+    NotOffered,
     OutOfMemory,
     Refused,
     Reply,
@@ -44,6 +46,7 @@ class _FailingDesk(Desk):
         (PromptRefusedError("too long"), Refused(message="too long")),
         (EngineFailedError("a kernel"), EngineFailed(message="a kernel")),
         (ModelLoadError("cut"), LoadFailed(message="cut")),
+        (NotOfferedError("no raw text"), NotOffered(message="no raw text")),
         (EngineAbsentError("no gpu"), Absent(message="no gpu")),
         (MemoryError("2 GiB"), OutOfMemory(message="2 GiB")),
         (MemoryError(), OutOfMemory(message="out of memory")),

@@ -6,7 +6,12 @@ from typing import Any, cast
 import numpy as np
 
 from aprqa_ci import __version__
-from aprqa_ci.execution.engines.interface import Device, EngineAbsentError, EngineInfo
+from aprqa_ci.execution.engines.interface import (
+    Capability,
+    Device,
+    EngineAbsentError,
+    EngineInfo,
+)
 from aprqa_ci.execution.engines.reference.loading import load_model
 from aprqa_ci.execution.engines.reference.session import ReferenceSession
 from aprqa_ci.execution.model_files import ModelFiles
@@ -31,6 +36,7 @@ class ReferenceEngine:
             formats=(ModelFormat.SAFETENSORS, ModelFormat.GGUF),
             backends=(Backend.CPU,),
             independent=True,
+            capabilities=tuple(Capability),
         )
 
     def invocation(self, model: ModelFiles, backend: Backend) -> str:
