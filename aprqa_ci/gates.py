@@ -7,7 +7,15 @@ from aprqa_ci.data_files import load_data
 from aprqa_ci.vocabulary import Category, Gateway, ModelFormat, Severity
 from aprqa_ci.wire import WireModel
 
-__all__ = ["Gate", "gate_catalogue", "inspect_gate_ids"]
+__all__ = [
+    "ForeignGate",
+    "Gate",
+    "canonical_gate_id",
+    "foreign_gates",
+    "gate_catalogue",
+    "gates_of_section",
+    "inspect_gate_ids",
+]
 
 
 class Gate(WireModel, frozen=True, kw_only=True):
@@ -19,6 +27,12 @@ class Gate(WireModel, frozen=True, kw_only=True):
     severity: Severity
     made_by: Literal["prompt", "inspect", "check", "derived"]
     """Who makes the record; see the head of ``gates.yaml``."""
+    section: str | None = None
+    """The section of a playbook that asks for it, and which of the section's tests it is, for
+    example ``contract_tests.I-2``; absent for gates that tiers and suites ask for."""
+    taken_over: bool = False
+    """Whether the existing tool writes records of this id for another, weaker test. Such records
+    count nowhere, as before the test was made here."""
     meaning: str
     remedy: str
 
@@ -33,10 +47,55 @@ class _GateFile(WireModel, frozen=True, kw_only=True):
     gates: tuple[Gate, ...]
 
 
+class ForeignGate(WireModel, frozen=True, kw_only=True):
+    """A gate id of the existing tool that no test here makes; see ``foreign_gates.yaml``."""
+
+    id: str
+    same_as: str | None = None
+    """The id of the same test under its one name."""
+    meaning: str
+
+
+class _ForeignGateFile(WireModel, frozen=True, kw_only=True):
+    schema: Literal["aprqa-foreign-gates/1"]
+    gates: tuple[ForeignGate, ...]
+
+
 @cache
 def gate_catalogue() -> dict[str, Gate]:
     """Return all gates by id, in the order of the data file."""
     return {gate.id: gate for gate in load_data("gates.yaml", _GateFile).gates}
+
+
+@cache
+def foreign_gates() -> dict[str, ForeignGate]:
+    """Return the gate ids of the existing tool that no test here makes, by id."""
+    return {gate.id: gate for gate in load_data("foreign_gates.yaml", _ForeignGateFile).gates}
+
+
+def canonical_gate_id(gate_id: str) -> str:
+    """Return the one id of a test that the existing tool writes under several.
+
+    ``F-CONV-Gguf-Apr`` and ``F-CONV-G-A`` are the pass and the failure of one conversion. An id
+    that has no other name, or is not known at all, is its own.
+    """
+    foreign = foreign_gates().get(gate_id)
+    return gate_id if foreign is None or foreign.same_as is None else foreign.same_as
+
+
+def gates_of_section(section: str) -> dict[str, str]:
+    """Return the gate ids that a section of a playbook asks for, by the name of the test.
+
+    Args:
+        section: for example ``contract_tests`` or ``differential_tests.tensor_diff``.
+    """
+    return {
+        test: gate.id
+        for gate in gate_catalogue().values()
+        if gate.section is not None
+        for path, _, test in [gate.section.rpartition(".")]
+        if path == section
+    }
 
 
 def inspect_gate_ids(format: ModelFormat) -> tuple[str, ...]:  # noqa: A002 - the word of the field

@@ -9,7 +9,7 @@ from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.execution.engines.interface import Capability, EngineInfo
 from aprqa_ci.execution.engines.registry import describe
 from aprqa_ci.execution.engines.registry import engines as known_engines
-from aprqa_ci.gates import gate_catalogue
+from aprqa_ci.gates import canonical_gate_id, foreign_gates, gate_catalogue
 from aprqa_ci.planning.tiers import load_tiers
 from aprqa_ci.wire import near_name, pretty_json
 
@@ -61,17 +61,25 @@ def _promises(info: EngineInfo) -> str:
 def gates(*, gate_ids: tuple[str, ...], as_json: bool) -> None:
     """What each gate means, and what to do when it fails."""
     catalogue = gate_catalogue()
-    unknown = [name for name in gate_ids if name not in catalogue]
+    foreign = foreign_gates()
+    unknown = [name for name in gate_ids if name not in catalogue and name not in foreign]
     if unknown:
+        known = [*catalogue, *foreign]
         raise InputError(
-            Problem(what=f"there is no gate {name!r}", hint=near_name(name, list(catalogue)))
+            Problem(what=f"there is no gate {name!r}", hint=near_name(name, known))
             for name in unknown
         )
-    chosen = [gate for gate in catalogue.values() if not gate_ids or gate.id in gate_ids]
+    wanted = {canonical_gate_id(name) for name in gate_ids}
+    chosen = [gate for gate in catalogue.values() if not gate_ids or gate.id in wanted]
+    others = [gate for gate in foreign.values() if gate.id in {*gate_ids, *wanted}]
     if as_json:
-        write_out(pretty_json(chosen).decode())
+        write_out(pretty_json([*chosen, *others]).decode())
         return
     out = console()
+    for other in others:
+        told = f"counts as {other.same_as}" if other.same_as else "counts nowhere"
+        out.print(Text(f"{other.id}  of the existing tool; {told}", style="bold"))
+        out.print(Text(f"  is about: {other.meaning}"), soft_wrap=True)
     for gate in chosen:
         out.print(Text(f"{gate.id}  {gate.counts_for}  {gate.severity}", style="bold"))
         out.print(Text(f"  holds when: {gate.meaning}"), soft_wrap=True)

@@ -90,7 +90,7 @@ def planned_ledger(records: Iterable[EvidenceRecord], plan: Plan) -> Ledger:
             "record ids that stand in the evidence more than once",
             _repeated(record.id for record in run),
         ),
-        _unknown_gates(entry.gate_id for entry in entries),
+        _unknown_gates(entries),
         _other_models(run, plan),
     )
     return Ledger(
@@ -104,7 +104,7 @@ def planned_ledger(records: Iterable[EvidenceRecord], plan: Plan) -> Ledger:
 def unplanned_ledger(records: Iterable[EvidenceRecord]) -> Ledger:
     """Take the records of one run as they are: what should be there too, nothing says."""
     run = _in_order(records)
-    alone = [record for record in run if record.meta(MetadataKey.SCENARIO) is None]
+    alone = [record for record in run if _is_foreign(record)]
     groups: defaultdict[tuple[str, str], list[EvidenceRecord]] = defaultdict(list)
     for record in run:
         name = record.meta(MetadataKey.SCENARIO)
@@ -115,7 +115,7 @@ def unplanned_ledger(records: Iterable[EvidenceRecord]) -> Ledger:
     findings = (
         None if run else Finding(kind="no-records", text="the evidence holds no record"),
         _duplicates(groups.values()),
-        _unknown_gates(entry.gate_id for entry in entries),
+        _unknown_gates(entries),
     )
     return Ledger(
         scenarios=tuple(sorted(entries, key=lambda entry: (entry.scenario, entry.gate_id))),
@@ -148,8 +148,12 @@ def _in_order(records: Iterable[EvidenceRecord]) -> tuple[EvidenceRecord, ...]:
     )
 
 
-def _entry(group: Sequence[EvidenceRecord], *, name: str, cell: str, gate_id: str) -> ScenarioScore:
+def _entry(
+    group: Sequence[EvidenceRecord], *, name: str, cell: str, gate_id: str, foreign: bool = False
+) -> ScenarioScore:
     gate = gate_catalogue().get(gate_id)
+    if foreign and gate is not None and gate.taken_over:
+        gate = None
     deciding = _deciding(group)
     outcome = None if deciding is None else deciding.outcome
     cause = None if deciding is None else deciding.meta(MetadataKey.CAUSE)
@@ -170,7 +174,14 @@ def _entry(group: Sequence[EvidenceRecord], *, name: str, cell: str, gate_id: st
 def _unplanned_entry(group: Sequence[EvidenceRecord]) -> ScenarioScore:
     first = group[0]
     name = first.meta(MetadataKey.SCENARIO) or first.id
-    return _entry(group, name=name, cell=cell_name(first), gate_id=first.gate_id)
+    return _entry(
+        group, name=name, cell=cell_name(first), gate_id=first.gate_id, foreign=_is_foreign(first)
+    )
+
+
+def _is_foreign(record: EvidenceRecord) -> bool:
+    """Say whether another tool wrote the record: ours name the scenario."""
+    return record.meta(MetadataKey.SCENARIO) is None
 
 
 def _deciding(group: Sequence[EvidenceRecord]) -> EvidenceRecord | None:
@@ -205,12 +216,12 @@ def _wrong_plan(run: Sequence[EvidenceRecord], digest: str) -> Finding | None:
     return _finding("wrong-plan", f"records that do not name this plan, {digest[:12]}", others)
 
 
-def _unknown_gates(gate_ids: Iterable[str]) -> Finding | None:
+def _unknown_gates(entries: Iterable[ScenarioScore]) -> Finding | None:
     label = (
         "gate ids that no catalogue has and that count nowhere "
         "(--policy apr-qa-0 scores evidence of the existing tool)"
     )
-    unknown = {gate_id for gate_id in gate_ids if gate_id not in gate_catalogue()}
+    unknown = {entry.gate_id for entry in entries if entry.gateway is entry.category is None}
     return _finding("unknown-gate", label, unknown)
 
 

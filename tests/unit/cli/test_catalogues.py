@@ -85,6 +85,16 @@ def test_gates_are_explained(aprqa: "Aprqa") -> None:
     assert [each["id"] for each in told] == list(gate_catalogue())
 
 
+def test_ids_of_the_existing_tool_are_explained(aprqa: "Aprqa") -> None:
+    ended = aprqa("gates", "F-CONV-Gguf-Apr", "F-GOLDEN-RULE-003")
+    assert ended.code == 0
+    assert "F-CONV-Gguf-Apr  of the existing tool; counts as F-CONV-G-A" in ended.out
+    assert "F-CONV-G-A  of the existing tool; counts nowhere" in ended.out
+    assert "F-GOLDEN-RULE-001  COMP  P1" in ended.out
+    told = json.loads(aprqa("gates", "F-GOLDEN-RULE-003", "--json").out)
+    assert [each["id"] for each in told] == ["F-GOLDEN-RULE-001", "F-GOLDEN-RULE-003"]
+
+
 def test_single_gates_are_explained(aprqa: "Aprqa") -> None:
     ended = aprqa("gates", "G1-LOAD", "G2-BASIC", "--json")
     assert [each["id"] for each in json.loads(ended.out)] == ["G1-LOAD", "G2-BASIC"]

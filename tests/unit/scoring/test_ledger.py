@@ -147,6 +147,18 @@ def test_other_models_are_named(bench: "Bench") -> None:
     assert (finding.kind, finding.subjects) == ("other-model", ("org/other-8b",))
 
 
+def test_an_id_that_was_taken_over_counts_for_our_own_test_alone(bench: "Bench") -> None:
+    theirs = bench.record("F-CONTRACT-I2-001", number=1)
+    ours = bench.record("F-CONTRACT-I2-001", number=2, scenario=f"{CELL}#F-CONTRACT-I2-001")
+    ledger = unplanned_ledger([theirs, ours])
+    assert [(entry.scenario, entry.category) for entry in ledger.scenarios] == [
+        (theirs.id, None),
+        (f"{CELL}#F-CONTRACT-I2-001", Category.COMP),
+    ]
+    (finding,) = ledger.findings
+    assert (finding.kind, finding.subjects) == ("unknown-gate", ("F-CONTRACT-I2-001",))
+
+
 def test_gates_that_no_catalogue_has_count_nowhere(bench: "Bench") -> None:
     records = [bench.record("F-A1-001", number=1), bench.record("F-OLD-001", number=2)]
     ledger = unplanned_ledger(records)
