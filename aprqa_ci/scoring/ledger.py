@@ -221,7 +221,7 @@ def _unknown_gates(entries: Iterable[ScenarioScore]) -> Finding | None:
         "gate ids that no catalogue has and that count nowhere "
         "(--policy apr-qa-0 scores evidence of the existing tool)"
     )
-    unknown = {entry.gate_id for entry in entries if entry.gateway is entry.category is None}
+    unknown = {entry.gate_id for entry in entries if (entry.gateway or entry.category) is None}
     return _finding("unknown-gate", label, unknown)
 
 
