@@ -23,6 +23,7 @@ __all__ = [
     "TIMINGS_NAME",
     "TIMINGS_SCHEMA",
     "CellTimings",
+    "joined_timings",
     "read_timings",
     "timings_of",
     "write_timings",
@@ -68,6 +69,30 @@ def timings_of(plan: Plan, playbook: str, records: Sequence[EvidenceRecord]) -> 
         if taken is not None:
             seconds[runner][cell.id] = taken
     return CellTimings(seconds=dict(seconds))
+
+
+def joined_timings(earlier: CellTimings, now: CellTimings, plan: Plan) -> CellTimings:
+    """Return the newer timings, and the earlier ones of what was not timed again. Pure.
+
+    A run in which the GPU was out of order leaves what its cells took before as it is.
+
+    Args:
+        earlier: what stands.
+        now: what is new.
+        plan: the newest; what it has no cell of is left out.
+    """
+    cells = {cell.id for cell in plan.cells}
+    seconds: defaultdict[str, dict[str, float]] = defaultdict(dict)
+    for timings in (earlier, now):
+        for runner, taken in timings.seconds.items():
+            seconds[runner] |= {cell: time for cell, time in taken.items() if cell in cells}
+    return CellTimings(
+        seconds={
+            runner: dict(sorted(taken.items()))
+            for runner, taken in sorted(seconds.items())
+            if taken
+        }
+    )
 
 
 def write_timings(directory: Path, timings: CellTimings) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from aprqa_ci.certification.bundle import CERTIFICATE_NAME, Bundle
+from aprqa_ci.certification.timings import TIMINGS_NAME
 from aprqa_ci.errors import DeliveryError
 from aprqa_ci.github.proposal import Base, Declined, Places, Proposal, branch_of
 
@@ -52,11 +53,12 @@ def read_base(client: "Client", commit: str, playbook: str, places: Places) -> B
         parent, _, name = path.rpartition("/")
         if entry := client.git.directory(parent, commit).get(name):
             blobs[path] = entry.sha
-    certificate = f"{directory}/{CERTIFICATE_NAME}"
+    certificate, timings = (f"{directory}/{name}" for name in (CERTIFICATE_NAME, TIMINGS_NAME))
     return Base(
         registry=client.git.file(places.registry, commit),
         readme=client.git.file(places.readme, commit),
         certificate=client.git.file(certificate, commit) if certificate in blobs else None,
+        timings=client.git.file(timings, commit) if timings in blobs else None,
         blobs=blobs,
     )
 

@@ -13,6 +13,7 @@ from aprqa_ci.certification.bundle import (
     PLAN_NAME,
     Bundle,
 )
+from aprqa_ci.certification.timings import TIMINGS_NAME, CellTimings, joined_timings
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.files import read_bounded, sha256_bytes
 from aprqa_ci.github.better_evidence import Standing, why_not_better
@@ -28,7 +29,7 @@ from aprqa_ci.reports.markdown_report import render_markdown
 from aprqa_ci.reports.summary_markdown import SummarisedRun, render_summary
 from aprqa_ci.scoring.certificate import Certificate
 from aprqa_ci.vocabulary import Status
-from aprqa_ci.wire import MAX_WIRE_BYTES, decode_wire, pretty_json
+from aprqa_ci.wire import MAX_WIRE_BYTES, decode_wire, pretty_json, read_wire
 
 __all__ = ["Base", "Declined", "Places", "Proposal", "branch_of", "propose"]
 
@@ -53,6 +54,8 @@ class Base:
     readme: bytes | None
     certificate: bytes | None
     """The playbook's own."""
+    timings: bytes | None = None
+    """What its cells took, as the last plans went by it."""
     blobs: Mapping[str, str] = field(default_factory=dict)
     """Git's names of the contents that are there, by path; what is equal is not written again."""
 
@@ -197,6 +200,7 @@ def _bundle_files(
     bundle: Bundle, base: Base, publishing: Publishing, directory: str
 ) -> dict[str, bytes | None]:
     evidence = read_bounded(bundle.directory / EVIDENCE_NAME, MAX_WIRE_BYTES)
+    timings = _timings(bundle, base)
     digest = sha256_bytes(evidence)
     if digest != bundle.certificate.evidence_digest:
         what = "the evidence is not what the certificate was made of"
@@ -209,6 +213,8 @@ def _bundle_files(
     }
     if bundle.certificate.status is Status.CERTIFIED:
         files[ACCEPTED_NAME] = certificate
+    if timings is not None:
+        files[TIMINGS_NAME] = timings
     kept, other = EVIDENCE_NAME, _DIGEST_NAME
     if len(evidence) > publishing.inline_evidence_bytes:
         kept, other = other, kept
@@ -217,6 +223,18 @@ def _bundle_files(
     if f"{directory}/{other}" in base.blobs:
         files[other] = None
     return {f"{directory}/{name}": content for name, content in files.items()}
+
+
+def _timings(bundle: Bundle, base: Base) -> bytes | None:
+    """Return what cells took, for the next plan; nothing when the run was not timed."""
+    path = bundle.directory / TIMINGS_NAME
+    if not path.exists():
+        return None
+    now = read_wire(path, CellTimings)
+    if base.timings is not None:
+        earlier = decode_wire(base.timings, CellTimings, source=TIMINGS_NAME)
+        now = joined_timings(earlier, now, bundle.plan)
+    return pretty_json(now)
 
 
 def _blob_name(content: bytes) -> str:

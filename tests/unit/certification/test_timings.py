@@ -8,6 +8,7 @@ from msgspec.structs import replace
 from aprqa_ci.certification.timings import (
     TIMINGS_NAME,
     CellTimings,
+    joined_timings,
     read_timings,
     timings_of,
     write_timings,
@@ -38,6 +39,17 @@ def test_a_cell_takes_from_its_first_record_to_its_last() -> None:
         "cpu": {FIRST.id: pytest.approx(len(FIRST.scenarios) - 1 + 0.2)},
         "big": {SECOND.id: pytest.approx(len(SECOND.scenarios) - 1 + 0.2)},
     }
+
+
+def test_what_was_not_timed_again_stays() -> None:
+    a, b = FIRST.id, SECOND.id
+    earlier = CellTimings(seconds={"cpu": {a: 1.0, b: 2.0, "gone": 3.0}, "old": {"gone": 4.0}})
+    now = CellTimings(seconds={"cpu": {b: 5.0}, "big": {a: 6.0}})
+    assert joined_timings(earlier, now, BARE) == CellTimings(
+        seconds={"big": {a: 6.0}, "cpu": {a: 1.0, b: 5.0}}
+    )
+    nothing = CellTimings(seconds={})
+    assert joined_timings(nothing, now, BARE) == joined_timings(now, nothing, BARE)
 
 
 def test_the_order_of_records_does_not_matter() -> None:
