@@ -5,7 +5,7 @@
 #   act.sh out/run1 path/to/repo push -W .github/workflows/ci.yml --json
 #
 # RESULTDIR is emptied first and then holds: log (act's output), rc (exit status), artifacts/ (of the stub actions),
-# gh/ (what the double of GitHub leaves), work/. The exit status is act's; 124 = ACT_TIMEOUT struck (act has no job
+# gh/ (what answers for GitHub leaves), work/. The exit status is act's; 124 = ACT_TIMEOUT struck (act has no job
 # timeout of its own); 2 = wrong use.
 #
 # Environment (all optional):

@@ -5,13 +5,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.act.double import Double, double_of_github, token_rights
 from tests.act.harness import HERE, Run, commit, export, git, run_act, tools_path
+from tests.github_double.ghspec import GitHubSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 VENVS = Path(os.environ.get("APRQA_VENVS") or ROOT / ".cache" / "venvs")
@@ -59,17 +62,19 @@ class Consumer:
         workflow: str,
         *arguments: object,
         payload: dict[str, Any] | None = None,
-        github: tuple[str, ...] | None = None,
+        github: Double | None = None,
         **env: str,
     ) -> Run:
-        """Run a workflow; ``github`` starts the double of GitHub, with these arguments."""
+        """Run a workflow; ``github`` answers, with the rights that the workflow gives its job."""
         if payload is not None:
-            event_file = self.path.parent / "event.json"
+            event_file = out.with_suffix(".event.json")
             event_file.write_text(json.dumps(payload), encoding="utf-8")
             arguments = (*arguments, "-e", event_file)
         if github is not None:
-            served = (sys.executable, HERE / "serve_github.py", "--from", self.path, *github)
-            env["FAKE_GITHUB"] = " ".join(str(each) for each in served)
+            called = self.action / ".github/workflows/certify.yml"
+            github.take(self.path, token_rights(self.path / workflow, called))
+            relay = (sys.executable, HERE / "relay.py", github.socket)
+            env["FAKE_GITHUB"] = " ".join(str(each) for each in relay)
         return run_act(
             self.path,
             out,
@@ -114,9 +119,23 @@ def action_repository(installed: None, tmp_path_factory: pytest.TempPathFactory)
     return export(ROOT, tmp_path_factory.mktemp("action") / "repository")
 
 
+@pytest.fixture(scope="session")
+def description() -> GitHubSpec:
+    return GitHubSpec(strict_response=True)
+
+
+@pytest.fixture
+def github(description: GitHubSpec, tmp_path: Path) -> Iterator[Double]:
+    with double_of_github(tmp_path / "github", description) as made:
+        yield made
+
+
 @pytest.fixture
 def consumer(action_repository: Path, tmp_path: Path) -> Consumer:
-    path = tmp_path / "consumer"
+    return make_consumer(tmp_path / "consumer", action_repository)
+
+
+def make_consumer(path: Path, action: Path) -> Consumer:
     model = path / "models/tiny"
     shutil.copytree(ROOT / "aprqa_ci/data/models/aprqa-tiny", model)
     playbook = path / "playbooks/models/tiny.playbook.yaml"
@@ -128,4 +147,4 @@ def consumer(action_repository: Path, tmp_path: Path) -> Consumer:
     shutil.copy(ROOT / ".github/workflows/certify-shards.yml", workflows)
     git(path.parent, "init", "-q", "-b", "main", str(path))
     commit(path)
-    return Consumer(path=path, action=action_repository)
+    return Consumer(path=path, action=action)

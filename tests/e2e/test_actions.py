@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.act.double import Double
 from tests.act.harness import Run, git, run_act
 from tests.e2e.conftest import VENVS, Consumer
 
@@ -14,24 +15,18 @@ pytestmark = pytest.mark.slow
 TWO_SHARDS = '      target-minutes: "0.01"\n      max-shards: "2"\n'
 
 
-def double(run: Run) -> dict[str, Any]:
-    """What the double of GitHub holds; what was sent to it kept to GitHub's description."""
-    state = run.directory / "gh"
-    assert (state / "problems.txt").read_text() == ""
-    told: dict[str, Any] = json.loads((state / "state.json").read_text())
-    return told
-
-
 def manifest(run: Run, artifact: str) -> dict[str, Any]:
     told: dict[str, Any] = json.loads((run.artifacts() / artifact / "manifest.json").read_text())
     return told
 
 
-def test_a_model_is_certified_by_hand_and_proposed(consumer: Consumer, tmp_path: Path) -> None:
+def test_a_model_is_certified_by_hand_and_proposed(
+    consumer: Consumer, github: Double, tmp_path: Path
+) -> None:
     workflow = consumer.workflow("one-model.yml", more=TWO_SHARDS)
     inputs = ("playbook=playbooks/models/tiny.playbook.yaml", "tier=smoke", "publish=auto")
     arguments = [text for each in inputs for text in ("--input", each)]
-    run = consumer.run(tmp_path / "out", "workflow_dispatch", workflow, *arguments, github=())
+    run = consumer.run(tmp_path / "out", "workflow_dispatch", workflow, *arguments, github=github)
     assert run.rc == 0, run.text()
     planned = run.outputs("plan", "plan", "aprqa")
     assert planned["shard-count"] == "2"
@@ -47,18 +42,18 @@ def test_a_model_is_certified_by_hand_and_proposed(consumer: Consumer, tmp_path:
         "1",
     )
     assert "tiny" in run.summary("verdict")
-    github = double(run)
-    assert [pull["head"] for pull in github["pulls"]] == ["aprqa/certify/tiny"]
-    repository = Path((run.directory / "gh/git").read_text())
-    proposed = git(repository, "show", "aprqa/certify/tiny:docs/certifications/models.csv")
+    assert list(github.pulls) == ["aprqa/certify/tiny"]
+    proposed = github.repo.git("show", "aprqa/certify/tiny:docs/certifications/models.csv")
     assert "example/tiny" in proposed
 
 
-def test_a_damaged_model_falls_short(consumer: Consumer, tmp_path: Path) -> None:
+def test_a_damaged_model_falls_short(
+    consumer: Consumer, github: Double, tmp_path: Path
+) -> None:
     weights = consumer.path / "models/tiny/aprqa-tiny-q8_0.gguf"
     weights.write_bytes(weights.read_bytes()[:100_000])
     workflow = consumer.workflow("step-by-step.yml")
-    run = consumer.run(tmp_path / "out", "push", workflow, github=())
+    run = consumer.run(tmp_path / "out", "push", workflow, github=github)
     assert run.rc == 1
     # The shards did their work; that it speaks against the model is for the verdict to say.
     assert run.step("shard", "run") == "success"
@@ -70,10 +65,12 @@ def test_a_damaged_model_falls_short(consumer: Consumer, tmp_path: Path) -> None
         place.get("file") == "playbooks/models/tiny.playbook.yaml" and "BLOCKED" in place["title"]
         for place, _ in errors
     ), errors
-    assert ["BLOCKED" in pull["title"] for pull in double(run)["pulls"]] == [True]
+    assert ["BLOCKED" in title for title in github.pulls.values()] == [True]
 
 
-def test_shards_that_never_ran_are_no_verdict(consumer: Consumer, tmp_path: Path) -> None:
+def test_shards_that_never_ran_are_no_verdict(
+    consumer: Consumer, github: Double, tmp_path: Path
+) -> None:
     runners = consumer.path / ".github/aprqa-runners.yml"
     runners.write_text(
         "schema: aprqa-runners/1\nrunners:\n"
@@ -81,14 +78,14 @@ def test_shards_that_never_ran_are_no_verdict(consumer: Consumer, tmp_path: Path
         " memory_gb: 16, disk_gb: 14}\n"
     )
     workflow = consumer.workflow("step-by-step.yml")
-    run = consumer.run(tmp_path / "out", "push", workflow, github=())
+    run = consumer.run(tmp_path / "out", "push", workflow, github=github)
     assert not run.steps("shard")
     assert run.rc == 1  # act's own word for a failed job
     assert run.step("verdict", "merge") == "failure"
     results = run.outputs("verdict", "merge", "aprqa")
     assert results["verdict"] == "inconclusive"
     assert any("s001" in text for _, text in run.annotations("error", "verdict"))
-    assert double(run)["pulls"] == []
+    assert github.pulls == {}
 
 
 def test_what_must_fail_in_ci_fails(action_repository: Path, tmp_path: Path) -> None:
@@ -101,7 +98,9 @@ def test_what_must_fail_in_ci_fails(action_repository: Path, tmp_path: Path) -> 
     assert run.outputs("failures", "no-model", "aprqa")["verdict"] == "inconclusive"
 
 
-def test_a_fork_is_reported_as_unverified(consumer: Consumer, tmp_path: Path) -> None:
+def test_a_fork_is_reported_as_unverified(
+    consumer: Consumer, github: Double, tmp_path: Path
+) -> None:
     base = git(consumer.path, "rev-parse", "HEAD").strip()
     workflow = consumer.workflow("pull-request.yml")
     report = consumer.workflow("report-forks.yml")
@@ -129,17 +128,19 @@ def test_a_fork_is_reported_as_unverified(consumer: Consumer, tmp_path: Path) ->
         "conclusion": "success",
         "head_repository": fork,
     }
+    github.take(consumer.path, {})
+    github.hub.add_pull(github.repo, fork="mallory/consumer", head="patch", sha=head)
     reported = consumer.run(
         tmp_path / "report",
         "workflow_run",
         report,
         payload={"action": "completed", "repository": own, "workflow_run": ended},
-        github=("--pull", "mallory/consumer", "patch", head),
+        github=github,
         SEED=str(run.artifacts()),
     )
     assert reported.rc == 0, reported.text()
     assert reported.step("comment", "report") == "success"
-    (comment,) = double(reported)["comments"]
+    (comment,) = github.comments
     assert "nverified" in comment
     assert "tiny" in comment
-    assert double(reported)["pulls"][0]["head"] == "patch"
+    assert list(github.pulls) == ["patch"]
