@@ -1,4 +1,4 @@
-"""The double of GitHub for runs of act: in the process of the test, so that its state is at hand."""
+"""The double of GitHub for runs of act, in the process of the test: its state is at hand."""
 
 import tempfile
 from collections.abc import Iterator, Mapping

@@ -33,20 +33,26 @@ def git(repository: Path, *arguments: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
-def export(source: Path, target: Path) -> Path:
+def export(source: Path, target: Path, *, without: tuple[str, ...] = ()) -> Path:
     """Copy the working tree (tracked and new files, nothing ignored) into a new repository.
 
     act copies the working tree of the repository it is given, with untracked files; an export keeps
     a test away from whatever else lies in the developer's checkout.
+
+    Args:
+        source: the working tree.
+        target: is made.
+        without: directories that are left out.
     """
     target.mkdir(parents=True)
     listed = git(source, "ls-files", "-z", "-co", "--exclude-standard").split("\0")
     for name in listed:
-        if name and (source / name).is_file():
+        if name and name.split("/")[0] not in without and (source / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / name, target / name)
     git(target, "init", "-q", "-b", "main")
     commit(target)
+    git(target, "gc", "-q")
     return target
 
 

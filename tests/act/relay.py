@@ -3,8 +3,8 @@
 usage: relay.py SOCKET STATE_DIR
 
 Each run of act has a network of its own, with nothing in it but loopback; the file system is the
-same for all. So several runs reach one double of GitHub through its socket. STATE_DIR/port holds the
-port as soon as it is open.
+same for all. So several runs reach one double of GitHub through its socket. STATE_DIR/port holds
+the port as soon as it is open.
 """
 
 import asyncio

@@ -114,9 +114,9 @@ def installed() -> None:
 
 @pytest.fixture(scope="session")
 def action_repository(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """This repository, as act can use it."""
+    """This repository, as act can use it; act copies all of it for every step, so it is small."""
     del installed
-    return export(ROOT, tmp_path_factory.mktemp("action") / "repository")
+    return export(ROOT, tmp_path_factory.mktemp("action") / "repository", without=("tests",))
 
 
 @pytest.fixture(scope="session")

@@ -47,9 +47,7 @@ def test_a_model_is_certified_by_hand_and_proposed(
     assert "example/tiny" in proposed
 
 
-def test_a_damaged_model_falls_short(
-    consumer: Consumer, github: Double, tmp_path: Path
-) -> None:
+def test_a_damaged_model_falls_short(consumer: Consumer, github: Double, tmp_path: Path) -> None:
     weights = consumer.path / "models/tiny/aprqa-tiny-q8_0.gguf"
     weights.write_bytes(weights.read_bytes()[:100_000])
     workflow = consumer.workflow("step-by-step.yml")
