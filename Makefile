@@ -1,5 +1,6 @@
 # make certify                                  certify the bundled model
 # make certify MODEL=smollm2-135m TIER=quick    certify SmolLM2-135M-Instruct, fetched once
+# make certify-quick, -smoke, -mvp, -full       the same with TIER set
 # make test                                     everything that CI runs
 
 PYTHON ?= python3
@@ -13,10 +14,10 @@ BIN := $(VENV)/bin
 PLAYBOOK = $(firstword $(wildcard playbooks/models/$(MODEL)-$(TIER).playbook.yaml playbooks/models/$(MODEL)-*.playbook.yaml))
 
 .DEFAULT_GOAL := help
-.PHONY: help certify test lint lock schemas clean fetch-smollm2-135m
+.PHONY: help certify certify-quick certify-smoke certify-mvp certify-full test lint lock schemas clean fetch-smollm2-135m
 
 help:
-	@sed -n 's/^# //p' $(MAKEFILE_LIST) | head -3
+	@sed -n 's/^# //p' $(MAKEFILE_LIST) | head -4
 
 $(VENV)/.installed: pyproject.toml requirements/run.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=python3.12")'
@@ -36,6 +37,9 @@ fetch-smollm2-135m: $(VENV)/.installed
 certify: $(VENV)/.installed $(if $(filter smollm2-135m,$(MODEL)),fetch-smollm2-135m)
 	@test -n "$(PLAYBOOK)" || { echo "there is no playbooks/models/$(MODEL)-*.playbook.yaml" >&2; exit 2; }
 	$(BIN)/aprqa certify $(PLAYBOOK) --tier $(TIER) --workers $(WORKERS)
+
+certify-quick certify-smoke certify-mvp certify-full:
+	@$(MAKE) --no-print-directory certify TIER=$(@:certify-%=%)
 
 # What the action installs on a runner, for the tests that run its workflows without a network.
 .cache/venvs/.installed: $(VENV)/.installed-test requirements/run.txt requirements/github.txt scripts/action/bootstrap.py

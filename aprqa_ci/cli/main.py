@@ -22,6 +22,9 @@ _COMMANDS = {
     "register": ("register", "Update models.csv and the README table from a bundle."),
     "publish": ("publish", "Publish bundles to GitHub: a comment, or a certification PR."),
     "action": ("action", "Run as a step of a GitHub Actions workflow."),
+    "init": ("authoring", "Make a playbook of a template for a model."),
+    "bootstrap": ("authoring", "Make a playbook that knows the architecture."),
+    "align": ("align", "Compare playbooks and models.csv with family contracts."),
     "validate": ("validate", "Check playbooks, plans, evidence, certificates and models.csv."),
     "engines": ("catalogues", "Which engines are here, and how to get the others."),
     "gates": ("catalogues", "What each gate means."),
@@ -53,9 +56,9 @@ class _LazyGroup(click.Group):
 @click.command(
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done and the verdict is good; 1 the model fell short; 2 bad input or "
-    "usage; 3 inconclusive, no verdict; 4 the verdict is good and was not delivered; 130/143 "
-    "interrupted.",
+    epilog="Exit codes: 0 done and the verdict is good; 1 the model fell short, or a check found "
+    "something; 2 bad input or usage; 3 inconclusive, no verdict; 4 the verdict is good and was not "
+    "delivered; 130/143 interrupted.",
 )
 @click.version_option(__version__, prog_name="aprqa")
 def cli() -> None:
@@ -75,7 +78,7 @@ def run(arguments: Sequence[str], *, last: bool = False) -> int:
     """
     try:
         with signals_as_errors(last=last):
-            cli.main(args=list(arguments), prog_name="aprqa", standalone_mode=False)
+            ended = cli.main(args=list(arguments), prog_name="aprqa", standalone_mode=False)
     except InputError as error:
         for problem in error.problems:
             _say(str(problem))
@@ -87,15 +90,14 @@ def run(arguments: Sequence[str], *, last: bool = False) -> int:
     except click.ClickException as error:
         error.show(file=sys.stderr)
         return InputError.exit_code
-    except click.exceptions.Exit as error:
-        return error.exit_code
     except OSError as error:
         _say(f"the machine failed, there is no verdict: {error}")
         return InconclusiveError.exit_code
     except SystemExit:
         # Click's answer to a reader of the help that has gone, and 1 would be a verdict.
         return 0
-    return 0
+    # Click returns the code of an Exit that a command raised, and else what the command returned.
+    return ended if isinstance(ended, int) else 0
 
 
 def _say(text: str) -> None:

@@ -14,6 +14,8 @@ from aprqa_ci.wire import WireModel
 __all__ = [
     "PlacementFacts",
     "RoomNeeded",
+    "category_of",
+    "named_billions",
     "parameters_in_billions",
     "placement_facts",
     "room_needed",
@@ -79,16 +81,21 @@ def parameters_in_billions(model: PlannedModel) -> float:
     Names are read as authors write them: ``0.5b``, ``SmolLM2-135M``, ``8x7B`` (counted as 56, since
     the experts share some weights and what is too much still fits).
     """
-    for name in (model.size_variant or "", model.hf_repo.rpartition("/")[2]):
-        sizes = [
-            int(found["experts"] or 1)
-            * float(found["number"])
-            / (1 if found["unit"].lower() == "b" else 1000)
-            for found in _SIZE.finditer(name)
-        ]
-        if any(sizes):
-            return max(sizes)
+    for name in (model.size_variant or "", model.hf_repo):
+        if (billions := named_billions(name)) is not None:
+            return billions
     return placement_facts().size_limits[model.size_category]
+
+
+def named_billions(name: str) -> float | None:
+    """Return the number of parameters that a size variant or a repository's name tells, if any."""
+    sizes = [
+        int(found["experts"] or 1)
+        * float(found["number"])
+        / (1 if found["unit"].lower() == "b" else 1000)
+        for found in _SIZE.finditer(name.rpartition("/")[2])
+    ]
+    return max(sizes) if any(sizes) else None
 
 
 def size_of(model: PlannedModel) -> SizeCategory:
@@ -96,7 +103,11 @@ def size_of(model: PlannedModel) -> SizeCategory:
 
     Playbooks for quick looks call large models tiny; what a model takes does not follow that.
     """
-    billions = parameters_in_billions(model)
+    return category_of(parameters_in_billions(model))
+
+
+def category_of(billions: float) -> SizeCategory:
+    """Return the size category of a model with so many billions of parameters."""
     for category, limit in placement_facts().size_limits.items():
         if billions <= limit:
             return category

@@ -30,7 +30,8 @@ _BOOLEANS = {
     "off": False,
 }
 _POLICIES = frozenset({"stop-on-first", "stop-on-p0", "collect-all", "fail-fast"})
-_PUBLISHED_NAME = re.compile(r"[a-z0-9-]{1,64}")
+# The published schema has no dot, and most names that its authors gave have one.
+_USUAL_NAME = re.compile(r"[a-z0-9.-]{1,64}")
 
 
 def make_regular(
@@ -67,8 +68,8 @@ def _playbook_type() -> types.Type:
 
 def _regular_name(data: dict[str, Any], note: NoteWarning) -> None:
     name = data.get("name")
-    if isinstance(name, str) and not _PUBLISHED_NAME.fullmatch(name):
-        what = "the name is outside the published schema of the format, which allows a-z 0-9 -"
+    if isinstance(name, str) and not _USUAL_NAME.fullmatch(name):
+        what = "the name is unlike those of the format, which are of a-z 0-9 . -, 64 at most"
         note(WarningKind.UNUSUAL_NAME, ("name",), what, "other tools may refuse it")
 
 

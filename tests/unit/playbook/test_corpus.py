@@ -15,7 +15,6 @@ def test_all_models_load(corpus: Path) -> None:
     kinds = Counter(warning.kind for entry in loaded for warning in entry.warnings)
     assert kinds == {
         "quoted-boolean": 342,
-        "unusual-name": 34,
         "property-test-list": 16,
         "size-missing": 7,
     }

@@ -63,9 +63,7 @@ def test_the_flow_style_loads_as_it_stands(tmp_path: Path) -> None:
     assert playbook.test_matrix.modalities == (Modality.RUN, Modality.CHAT)
     assert playbook.test_matrix.backends == (Backend.CPU,)
     assert playbook.test_matrix.scenario_count == 3
-    assert [(warning.kind, warning.line) for warning in loaded.warnings] == [
-        (WarningKind.UNUSUAL_NAME, 1)
-    ]
+    assert loaded.warnings == ()
     assert loaded.declared_not_run == ()
     assert loaded.digest == hashlib.sha256(FLOW_STYLE.encode()).hexdigest()
     assert loaded.path == path
