@@ -57,8 +57,8 @@ class _LazyGroup(click.Group):
     cls=_LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Exit codes: 0 done and the verdict is good; 1 the model fell short, or a check found "
-    "something; 2 bad input or usage; 3 inconclusive, no verdict; 4 the verdict is good and was not "
-    "delivered; 130/143 interrupted.",
+    "something; 2 bad input or usage; 3 inconclusive, no verdict; 4 the verdict is good and was "
+    "not delivered; 130/143 interrupted.",
 )
 @click.version_option(__version__, prog_name="aprqa")
 def cli() -> None:
