@@ -9,7 +9,13 @@ from aprqa_ci.evidence.building import RecordContext, record_of
 from aprqa_ci.evidence.merging import ShardEvidence, ShardManifest
 from aprqa_ci.evidence.record import EvidenceHost, EvidenceRecord
 from aprqa_ci.execution.result import Cause, EngineRun, Metrics, ScenarioResult
-from aprqa_ci.planning.plan import Plan, PlannedCell, PlannedScenario, plan_digest
+from aprqa_ci.planning.plan import (
+    Plan,
+    PlannedCell,
+    PlannedScenario,
+    digest_for_playbook,
+    plan_digest,
+)
 from aprqa_ci.vocabulary import Outcome
 
 __all__ = ["HOST", "NOON", "context_of", "made_records", "made_shard", "result_of"]
@@ -50,7 +56,7 @@ def context_of(
     """What all records of one playbook's run have in common."""
     return RecordContext(
         run_id=run_id,
-        plan_digest=plan_digest(plan.for_playbook(playbook)),
+        plan_digest=digest_for_playbook(plan, playbook),
         hf_repo=plan.playbook_named(playbook).model.hf_repo,
         host=HOST,
         attempt=attempt,

@@ -24,7 +24,7 @@ from aprqa_ci.execution.machine import Observer, RunEnvironment
 from aprqa_ci.execution.preflight import PreflightProblem, refused_results
 from aprqa_ci.execution.result import ScenarioResult
 from aprqa_ci.execution.run import run_cells
-from aprqa_ci.planning.plan import Plan, plan_digest
+from aprqa_ci.planning.plan import Plan, digest_for_playbook, plan_digest
 
 __all__ = ["RunOptions", "RunOutput", "run_into"]
 
@@ -87,7 +87,7 @@ def run_into(
     contexts = {
         playbook.name: RecordContext(
             run_id=head.run_id,
-            plan_digest=plan_digest(plan.for_playbook(playbook.name)),
+            plan_digest=digest_for_playbook(plan, playbook.name),
             hf_repo=playbook.model.hf_repo,
             host=evidence_host,
             attempt=options.attempt,

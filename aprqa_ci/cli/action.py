@@ -253,7 +253,7 @@ def _merge(step: ActionStep) -> None:
             step.say(f"shard {name} {title}")
         if names:
             step.note(Level.ERROR, f"Shards: {title}", named(names))
-    _finish(step, plan, bundles)
+    _finish(step, bundles)
 
 
 def _certify(step: ActionStep) -> None:
@@ -263,10 +263,10 @@ def _certify(step: ActionStep) -> None:
     out = inputs.output / _CERTIFICATIONS
     with progress(step.out) as observer:
         bundles = certify_plan(plan, out=out, surroundings=step.surroundings, observer=observer)
-    _finish(step, plan, bundles)
+    _finish(step, bundles)
 
 
-def _finish(step: ActionStep, plan: Plan, bundles: Sequence[Bundle]) -> None:
+def _finish(step: ActionStep, bundles: Sequence[Bundle]) -> None:
     """Show, hand on and publish what came of it, and end with the verdict."""
     for bundle in bundles:
         step.out.print()
@@ -280,7 +280,6 @@ def _finish(step: ActionStep, plan: Plan, bundles: Sequence[Bundle]) -> None:
         options=PublishOptions(
             mode=step.inputs.publish,
             comment=step.inputs.comment_mode,
-            deferred=frozenset(each.cell for each in plan.deferred),
         ),
         connect=lambda: _connect(step),
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.text import Text
 
-from aprqa_ci.certification.bundle import read_bundle, read_plan
+from aprqa_ci.certification.bundle import read_bundle
 from aprqa_ci.cli.options import existing_directory
 from aprqa_ci.cli.output import console, raise_for
 from aprqa_ci.errors import DeliveryError, InputError, Problem
@@ -55,12 +55,6 @@ __all__ = ["publish"]
     help="When there is to be a comment.",
 )
 @click.option(
-    "--plan",
-    "plan_path",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The whole plan, which knows the cells that were deferred.",
-)
-@click.option(
     "--registry",
     default=Places.registry,
     show_default=True,
@@ -94,7 +88,6 @@ def publish(
     bundles: tuple[Path, ...],
     mode: str,
     comment_mode: str,
-    plan_path: Path | None,
     registry: str,
     readme: str,
     certifications: str,
@@ -111,7 +104,6 @@ def publish(
     environment = os.environ
     context = read_context(environment)
     read = [read_bundle(bundle) for bundle in bundles]
-    deferred = () if plan_path is None else read_plan(plan_path).deferred
     options = PublishOptions(
         mode=Mode(mode),
         comment=CommentMode(comment_mode),
@@ -119,7 +111,6 @@ def publish(
         places=Places(registry=registry, readme=readme, certifications=certifications),
         key=comment_key,
         author=author,
-        deferred=frozenset(each.cell for each in deferred),
     )
     done = publish_bundles(
         read,

@@ -50,8 +50,6 @@ class PublishOptions:
     """Tells the comments of several workflows apart."""
     author: str | None = None
     """Whose comments are ours; absent, it is asked of GitHub."""
-    deferred: frozenset[str] = frozenset()
-    """The ids of cells that the plan left to another run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,13 +116,13 @@ def publish(
         return Published(
             lines=(f"published nothing: {why}",),
             outputs={},
-            runs=tuple(_summarised(bundle, None, options) for bundle in bundles),
+            runs=tuple(_summarised(bundle, None) for bundle in bundles),
             failures=(),
         )
     try:
         client = connect()
     except DeliveryError as error:
-        runs = tuple(_summarised(bundle, None, options) for bundle in bundles)
+        runs = tuple(_summarised(bundle, None) for bundle in bundles)
         return Published(lines=(), outputs={}, runs=runs, failures=(str(error),))
     if mode is Mode.COMMENT:
         return _comment(bundles, context, options, client)
@@ -134,7 +132,7 @@ def publish(
 def _comment(
     bundles: Sequence[Bundle], context: EventContext, options: PublishOptions, client: "Client"
 ) -> Published:
-    runs = tuple(_summarised(bundle, None, options) for bundle in bundles)
+    runs = tuple(_summarised(bundle, None) for bundle in bundles)
     unverified = context.workflow_run is not None and context.workflow_run.is_fork
     try:
         target = _target(context, client)
@@ -144,7 +142,7 @@ def _comment(
         number, base_sha, head_sha = target
         merge_base = client.git.merge_base(base_sha, head_sha)
         runs = tuple(
-            _summarised(bundle, _certificate_at(client, bundle, merge_base, options), options)
+            _summarised(bundle, _certificate_at(client, bundle, merge_base, options))
             for bundle in bundles
         )
     except DeliveryError as error:
@@ -261,7 +259,7 @@ def _propose(
     return Published(
         lines=tuple(lines),
         outputs=outputs if done else {},
-        runs=tuple(_summarised(bundle, None, options) for bundle in bundles),
+        runs=tuple(_summarised(bundle, None) for bundle in bundles),
         failures=tuple(failures),
     )
 
@@ -284,13 +282,12 @@ def _target(context: EventContext, client: "Client") -> tuple[int, str, str] | N
     return None
 
 
-def _summarised(bundle: Bundle, base: Certificate | None, options: PublishOptions) -> SummarisedRun:
+def _summarised(bundle: Bundle, base: Certificate | None) -> SummarisedRun:
     return SummarisedRun(
         report=bundle.report,
         comparison=compare(
             base,
             bundle.report,
-            deferred=options.deferred,
             least_noise=load_publishing().least_noise,
         ),
         playbook=bundle.plan.playbooks[0].path,

@@ -29,6 +29,7 @@ __all__ = [
     "PromptCase",
     "RunnerGroup",
     "RunsOn",
+    "digest_for_playbook",
     "plan_digest",
 ]
 
@@ -240,16 +241,18 @@ class Plan(WireModel, frozen=True, kw_only=True):
     def for_playbook(self, playbook: str) -> "Plan":
         """Return the plan of one playbook alone, without shards.
 
-        Its digest is what evidence names: it does not change with the packing into shards, with
-        the machines that there are, or with the other playbooks of the plan.
+        The cells that are in no shard stay named. What evidence names the result by is
+        ``digest_for_playbook``.
         """
+        cells = self.cells_of(playbook)
+        own = {cell.id for cell in cells}
         return msgspec.structs.replace(
             self,
             playbooks=tuple(entry for entry in self.playbooks if entry.name == playbook),
-            cells=self.cells_of(playbook),
+            cells=cells,
             shards=(),
-            unplaced=(),
-            deferred=(),
+            unplaced=tuple(each for each in self.unplaced if each.cell in own),
+            deferred=tuple(each for each in self.deferred if each.cell in own),
         )
 
     def playbook_named(self, name: str) -> "PlannedPlaybook":
@@ -265,5 +268,15 @@ class Plan(WireModel, frozen=True, kw_only=True):
 
 
 def plan_digest(plan: Plan) -> str:
-    """Return the SHA-256 that shards, evidence and certificates name the plan by."""
+    """Return the SHA-256 that shards name the plan by: of all of it, its shards included."""
     return digest_of(plan)
+
+
+def digest_for_playbook(plan: Plan, playbook: str) -> str:
+    """Return the SHA-256 that evidence and certificate of a playbook name the plan by.
+
+    It is of what is to be tested, and does not change with the packing into shards, with the
+    machines that there are, or with the other playbooks of the plan.
+    """
+    alone = plan.for_playbook(playbook)
+    return digest_of(msgspec.structs.replace(alone, unplaced=(), deferred=()))

@@ -1,6 +1,6 @@
 """What a run changes against an earlier certificate of the same playbook."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import median
 
@@ -70,7 +70,6 @@ def compare(
     base: Certificate | None,
     head: RunReport,
     *,
-    deferred: Collection[str] = (),
     least_noise: float = 0.0,
 ) -> Comparison:
     """Compare a run with an earlier certificate of the same playbook. Pure.
@@ -78,14 +77,13 @@ def compare(
     Args:
         base: the earlier certificate, if there is one.
         head: the run.
-        deferred: the ids of cells that the plan left to another run.
         least_noise: the least change of throughput that can mean anything, as a part of one. The
             spread over the cells can be smaller by chance.
     """
     failed, corroborated = _ends(base)
     failures = [entry for entry in head.scenarios if entry.is_failure]
     now = {entry.score.scenario: entry.score.outcome for entry in head.scenarios}
-    own = {cell for cell in head.score.cells if cell in set(deferred)}
+    deferred = {each.cell for each in head.certificate.deferred}
     untested = {name for name in corroborated if now.get(name) in {None, Outcome.SKIPPED}}
     mine = head.certificate
     same_machine = base is not None and _machines(base.hosts) == _machines(mine.hosts)
@@ -96,8 +94,8 @@ def compare(
         new=tuple(entry for entry in failures if entry.score.scenario not in failed),
         still=tuple(entry for entry in failures if entry.score.scenario in failed),
         fixed=tuple(sorted(name for name in failed if now.get(name) is Outcome.CORROBORATED)),
-        lost=tuple(sorted(name for name in untested if name.partition("#")[0] not in own)),
-        deferred=tuple(sorted(own)),
+        lost=tuple(sorted(name for name in untested if name.partition("#")[0] not in deferred)),
+        deferred=tuple(sorted(deferred)),
         flaky=mine.flaky,
         speeds=() if base is None else tuple(_speeds(base, head, least_noise)),
     )

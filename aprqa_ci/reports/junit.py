@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 
 from aprqa_ci.plain_text import one_line, visible
 from aprqa_ci.reports.run_report import ReportedScenario, RunReport
+from aprqa_ci.scoring.ledger import NO_RECORD
 from aprqa_ci.scoring.score import FlakyScenario
 from aprqa_ci.vocabulary import Outcome
 
@@ -109,7 +110,9 @@ def _case(entry: ReportedScenario, flaky: FlakyScenario | None) -> ET.Element:
         case Outcome.CRASHED | Outcome.TIMEOUT | None:
             kind = {"type": _ERROR_TYPES[score.outcome]}
             if score.outcome is None:
-                message = {"message": "planned, and the evidence has no record of it"}
+                why = "" if score.reason == NO_RECORD else f": {score.reason}"
+                text = f"planned, and the evidence has no record of it{why}"
+                message = {"message": _attribute(text, _MAX_MESSAGE_BYTES)}
             error = ET.SubElement(case, "error", {**message, **kind})
             error.text = _facts(entry)
     if flaky is not None:

@@ -13,6 +13,7 @@ from aprqa_ci.reports.markdown_sections import (
     head_section,
     obstacles_section,
     performance_section,
+    placed_out_section,
     provenance_section,
 )
 from aprqa_ci.reports.run_report import RunReport
@@ -55,6 +56,7 @@ def render_markdown(
         "gateways": gateways_section(report),
         "categories": categories_section(report),
         "flaky": flaky_section(report),
+        "placed_out": placed_out_section(report),
         "coverage": coverage_section(report),
         "cells": cells_section(report),
         "failures": "",
@@ -81,6 +83,7 @@ _TITLES = {
     "coverage": "Coverage",
     "findings": "Findings",
     "check": "Check it again",
+    "placed_out": "Cells that no machine was given",
     "flaky": "Flaky: attempts ended in different ways",
     "categories": "Categories",
     "gateways": "Gateways",

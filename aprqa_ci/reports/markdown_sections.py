@@ -30,6 +30,7 @@ __all__ = [
     "head_section",
     "obstacles_section",
     "performance_section",
+    "placed_out_section",
     "provenance_section",
 ]
 
@@ -159,6 +160,24 @@ def flaky_section(report: RunReport, level: int = 2) -> str:
     ]
     title = f"Flaky: attempts ended in different ways ({len(flaky)})"
     return _section(title, bullets(items), _more(len(flaky) - _MAX_ITEMS), level=level)
+
+
+def placed_out_section(report: RunReport, level: int = 2) -> str:
+    """Return the cells that no machine was given, under headings of that level."""
+    certificate = report.certificate
+    sections = []
+    for title, cells in (
+        ("No runner class has room for it", certificate.unplaced),
+        ("Deferred to a run of the repository's own", certificate.deferred),
+    ):
+        items = [
+            join(" ", [code_span(each.cell), "–", escape_text(each.reason, _MAX_SENTENCE)])
+            for each in cells[:_MAX_ITEMS]
+        ]
+        if items:
+            more = _more(len(cells) - _MAX_ITEMS)
+            sections.append(_section(f"{title} ({len(cells)})", bullets(items), more, level=level))
+    return "\n\n".join(sections)
 
 
 def cells_section(report: RunReport) -> str:

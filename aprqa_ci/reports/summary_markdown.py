@@ -14,6 +14,7 @@ from aprqa_ci.reports.markdown_sections import (
     categories_section,
     flaky_section,
     gateways_section,
+    placed_out_section,
 )
 from aprqa_ci.reports.run_report import ReportedScenario, RunReport
 
@@ -86,7 +87,6 @@ def _full(run: SummarisedRun) -> Iterator[str]:
     yield from _failures(run)
     yield _named("Fixed", run.comparison.fixed)
     yield _named("No longer tested", run.comparison.lost)
-    yield _named("Deferred to a run of the repository's own", run.comparison.deferred)
     yield gateways_section(run.report, 3)
     yield categories_section(run.report, 3)
     yield _speeds(run.comparison)
@@ -104,6 +104,7 @@ def _failures(run: SummarisedRun) -> Iterator[str]:
     yield _listed("New failures", run, comparison.new)
     yield _listed("Still failing", run, comparison.still)
     yield flaky_section(run.report, 3)
+    yield placed_out_section(run.report, 3)
     obstacles = run.report.certificate.obstacles
     if obstacles and not (comparison.new or comparison.still):
         items = [*obstacles[:_MAX_ITEMS], *_rest(len(obstacles))]

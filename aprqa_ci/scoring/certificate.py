@@ -10,7 +10,7 @@ from typing import Literal
 
 from aprqa_ci.errors import InputError
 from aprqa_ci.evidence.record import EvidenceHost, EvidenceRecord, MetadataKey, machine_of
-from aprqa_ci.planning.plan import Baseline, BaselineCell, Plan, plan_digest
+from aprqa_ci.planning.plan import Baseline, BaselineCell, PlacedOut, Plan, digest_for_playbook
 from aprqa_ci.scoring.certificate_parts import (
     CertifiedCategory,
     CertifiedCell,
@@ -99,6 +99,10 @@ class Certificate(WireModel, frozen=True, kw_only=True):
     """The ids of the scenarios whose attempts ended in different ways."""
     flaky_ends: tuple[CertifiedFlaky, ...] = ()
     """How the attempts at each of them ended."""
+    unplaced: tuple[PlacedOut, ...] = ()
+    """Cells that were not run, for no runner class had room for them."""
+    deferred: tuple[PlacedOut, ...] = ()
+    """Cells that were not run, for only a run of the repository's own may reach their machines."""
     findings: tuple[CertifiedFinding, ...]
     obstacles: tuple[str, ...]
     """What stands between the result and CERTIFIED; empty when it is."""
@@ -136,7 +140,7 @@ def build_certificate(
     """
     run = newest_run(own_records(records, plan=plan, playbook=playbook))
     entry = plan.playbook_named(playbook)
-    digest = plan_digest(plan.for_playbook(playbook))
+    digest = digest_for_playbook(plan, playbook)
     if score.plan_digest != digest:
         what = f"the score is not of playbook {playbook} under this plan ({digest[:12]})"
         raise InputError(what)
@@ -215,6 +219,8 @@ def build_certificate(
             )
             for each in score.flaky
         ),
+        unplaced=score.unplaced,
+        deferred=score.deferred,
         findings=tuple(
             CertifiedFinding(kind=each.kind, text=each.text, subjects=each.subjects)
             for each in score.findings

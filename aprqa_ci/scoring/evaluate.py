@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey, model_id_of
-from aprqa_ci.planning.plan import Plan, PlannedPlaybook, plan_digest
+from aprqa_ci.planning.plan import Plan, PlannedPlaybook, digest_for_playbook
 from aprqa_ci.planning.tiers import load_tiers
 from aprqa_ci.scoring.gateways import evaluate_gateways
-from aprqa_ci.scoring.ledger import Ledger, planned_ledger, unplanned_ledger
+from aprqa_ci.scoring.ledger import Ledger, not_run, planned_ledger, unplanned_ledger
 from aprqa_ci.scoring.policies import Policy, ReferencePolicy, SharePolicy, grade_of
 from aprqa_ci.scoring.reference_policy import (
     normalised_score,
@@ -78,7 +78,7 @@ def score_evidence(
         policy=policy.id,
         policy_version=policy.version,
         run_id=run_of(run[0]) if run else None,
-        plan_digest=None if own_plan is None else plan_digest(own_plan),
+        plan_digest=digest_for_playbook(own_plan, entry.name) if own_plan and entry else None,
         tier=tier,
         narrowed=entry is not None and entry.narrowed,
         declared_not_run=() if entry is None else entry.declared_not_run,
@@ -98,6 +98,8 @@ def score_evidence(
         scenarios=ledger.scenarios,
         cells=cell_summaries(ledger),
         throughput=throughput_of(run),
+        unplaced=() if own_plan is None else not_run(ledger, own_plan.unplaced),
+        deferred=() if own_plan is None else not_run(ledger, own_plan.deferred),
         flaky=flaky_scenarios(own),
         findings=ledger.findings,
         obstacles=judgement.obstacles,
@@ -156,6 +158,8 @@ def _judge_by_share(
             mqs=mqs,
             certify_at=policy.certify_at,
             scenarios=ledger.scenarios,
+            unplaced=() if plan is None else not_run(ledger, plan.unplaced),
+            deferred=() if plan is None else not_run(ledger, plan.deferred),
             findings=ledger.findings,
             limits=_limits(plan),
         )

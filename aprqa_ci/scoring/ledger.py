@@ -7,16 +7,28 @@ strays, and then a finding names it.
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey, model_id_of
 from aprqa_ci.gates import gate_catalogue
-from aprqa_ci.planning.plan import Plan, PlannedCell, plan_digest
+from aprqa_ci.planning.plan import PlacedOut, Plan, PlannedCell, digest_for_playbook
 from aprqa_ci.scoring.runs import attempt_of, instant
 from aprqa_ci.scoring.score import Finding, FindingKind, ScenarioScore
 from aprqa_ci.scoring.wording import brief, named
 from aprqa_ci.vocabulary import Category, Gateway, Outcome
 
-__all__ = ["Ledger", "cell_name", "planned_ledger", "record_ledger", "unplanned_ledger"]
+__all__ = [
+    "NO_RECORD",
+    "Ledger",
+    "cell_name",
+    "not_run",
+    "planned_ledger",
+    "record_ledger",
+    "unplanned_ledger",
+]
+
+NO_RECORD: Final = "no record"
+"""The reason of a scenario that nothing else is known of."""
 
 # The worst outcome of several records counts. A skip is no verdict, so only a pass is better.
 _BADNESS = {
@@ -70,8 +82,16 @@ def planned_ledger(records: Iterable[EvidenceRecord], plan: Plan) -> Ledger:
             wrong_gate.append(name)
         else:
             groups[name].append(record)
+    left_out = {each.cell: f"no runner class has room: {each.reason}" for each in plan.unplaced}
+    left_out |= {each.cell: f"deferred: {each.reason}" for each in plan.deferred}
     entries = tuple(
-        _entry(groups[scenario.id], name=scenario.id, cell=cell.id, gate_id=scenario.gate_id)
+        _entry(
+            groups[scenario.id],
+            name=scenario.id,
+            cell=cell.id,
+            gate_id=scenario.gate_id,
+            missing=left_out.get(cell.id, NO_RECORD),
+        )
         for cell in plan.cells
         for scenario in cell.scenarios
     )
@@ -79,7 +99,7 @@ def planned_ledger(records: Iterable[EvidenceRecord], plan: Plan) -> Ledger:
         _finding("unknown-scenario", "records that belong to no planned scenario", unknown),
         _finding("wrong-gate", "records that name another gate than the plan does", wrong_gate),
         _duplicates(groups.values()),
-        _wrong_plan(run, plan_digest(plan)),
+        _wrong_plan(run, _digest_of(plan)),
         _finding(
             "repeated-plan-id",
             "scenario ids that stand in the plan more than once",
@@ -99,6 +119,15 @@ def planned_ledger(records: Iterable[EvidenceRecord], plan: Plan) -> Ledger:
         findings=tuple(entry for entry in findings if entry is not None),
         cells=plan.cells,
     )
+
+
+def not_run(ledger: Ledger, placed_out: Iterable[PlacedOut]) -> tuple[PlacedOut, ...]:
+    """Return those of the cells of which something is missing indeed.
+
+    Whoever runs the plan on a machine of their own has evidence of all cells.
+    """
+    incomplete = {entry.cell for entry in ledger.scenarios if entry.outcome is None}
+    return tuple(each for each in placed_out if each.cell in incomplete)
 
 
 def unplanned_ledger(records: Iterable[EvidenceRecord]) -> Ledger:
@@ -149,7 +178,13 @@ def _in_order(records: Iterable[EvidenceRecord]) -> tuple[EvidenceRecord, ...]:
 
 
 def _entry(
-    group: Sequence[EvidenceRecord], *, name: str, cell: str, gate_id: str, foreign: bool = False
+    group: Sequence[EvidenceRecord],
+    *,
+    name: str,
+    cell: str,
+    gate_id: str,
+    foreign: bool = False,
+    missing: str = NO_RECORD,
 ) -> ScenarioScore:
     gate = gate_catalogue().get(gate_id)
     if foreign and gate is not None and gate.taken_over:
@@ -165,7 +200,7 @@ def _entry(
         category=None if gate is None else gate.category,
         outcome=outcome,
         earned=outcome is Outcome.CORROBORATED,
-        reason="no record" if deciding is None else brief(deciding.reason),
+        reason=brief(missing if deciding is None else deciding.reason),
         cause=brief(cause or "", 80),
         records=tuple(record.id for record in group),
     )
@@ -198,6 +233,10 @@ def _deciding(group: Sequence[EvidenceRecord]) -> EvidenceRecord | None:
         if record.outcome is not Outcome.SKIPPED or attempt_of(record) >= last
     )
     return max(standing, key=lambda record: _BADNESS[record.outcome], default=None)
+
+
+def _digest_of(plan: Plan) -> str:
+    return digest_for_playbook(plan, plan.playbooks[0].name)
 
 
 def _duplicates(groups: Iterable[Sequence[EvidenceRecord]]) -> Finding | None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from aprqa_ci.planning.plan import PlacedOut
 from aprqa_ci.scoring.wording import brief
 from aprqa_ci.vocabulary import (
     Backend,
@@ -301,6 +302,10 @@ class Score:
     """In plan order; without a plan in the order of their ids."""
     cells: Mapping[str, CellSummary]
     throughput: tuple[Throughput, ...]
+    unplaced: tuple[PlacedOut, ...]
+    """Cells that were not run, for no runner class had room for them."""
+    deferred: tuple[PlacedOut, ...]
+    """Cells that were not run, for only a run of the repository's own may reach their machines."""
     flaky: tuple[FlakyScenario, ...]
     """Scenarios that ended in different ways in the attempts and runs that the file holds."""
     findings: tuple[Finding, ...]

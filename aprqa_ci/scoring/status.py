@@ -3,11 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from aprqa_ci.planning.plan import PlacedOut
 from aprqa_ci.scoring.score import Finding, GatewayResult, ScenarioScore
-from aprqa_ci.scoring.wording import counted, named
+from aprqa_ci.scoring.wording import brief, counted, named
 from aprqa_ci.vocabulary import Gateway, GatewayState, Outcome, Status
 
 __all__ = ["Standing", "decide_status"]
+
+_REASON = 160
+_TOLD = 260
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +23,10 @@ class Standing:
     certify_at: int
     """The least score of a certificate."""
     scenarios: Sequence[ScenarioScore]
+    unplaced: Sequence[PlacedOut]
+    """Cells that were not run, for no runner class had room for them."""
+    deferred: Sequence[PlacedOut]
+    """Cells that were not run, for only a run of the repository's own may reach their machines."""
     findings: Sequence[Finding]
     limits: Sequence[str]
     """Why even a perfect run of this kind cannot certify, a sentence each: no plan, the tier, a
@@ -62,9 +70,21 @@ def _gateway_obstacles(standing: Standing, state: GatewayState) -> tuple[str, ..
 
 
 def _untested(standing: Standing) -> tuple[str, ...]:
-    missing = [entry.scenario for entry in standing.scenarios if entry.outcome is None]
+    left_out = {each.cell for each in (*standing.unplaced, *standing.deferred)}
+    missing = [
+        entry.scenario
+        for entry in standing.scenarios
+        if entry.outcome is None and entry.cell not in left_out
+    ]
     skipped = [entry for entry in standing.scenarios if entry.is_infrastructure]
     obstacles = []
+    for start, cells in (
+        ("No runner class has room for", standing.unplaced),
+        ("Deferred to a run of the repository's own:", standing.deferred),
+    ):
+        if cells:
+            told = named([f"{each.cell} ({brief(each.reason, _REASON)})" for each in cells], _TOLD)
+            obstacles.append(f"{start} {counted(len(cells), 'cell')}, not tested: {told}")
     if missing:
         number = counted(len(missing), "planned scenario")
         why = "a shard was lost or the run was interrupted"

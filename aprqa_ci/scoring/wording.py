@@ -16,9 +16,9 @@ def brief(text: str, limit: int = 240) -> str:
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
-def named(subjects: Sequence[str]) -> str:
-    """Return the first few subjects as text, with the number of the others."""
-    first = ", ".join(brief(subject, 80) for subject in subjects[:_SHOWN])
+def named(subjects: Sequence[str], limit: int = 80) -> str:
+    """Return the first few subjects as text, each cut, with the number of the others."""
+    first = ", ".join(brief(subject, limit) for subject in subjects[:_SHOWN])
     rest = len(subjects) - _SHOWN
     return first if rest <= 0 else f"{first} and {rest} more"
 

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from aprqa_ci.certification.bundle import Bundle
+from aprqa_ci.certification.bundle import Bundle, write_bundle
 from aprqa_ci.cli.main import run
 from aprqa_ci.evidence.record import EvidenceRecord
+from aprqa_ci.planning.plan import PlacedOut
 from aprqa_ci.vocabulary import Outcome
 from aprqa_ci.wire import pretty_json
 from tests.bundles import made_bundle, made_plan, scenario_id
@@ -250,13 +251,19 @@ def test_a_comment_that_is_there_is_kept_true(hub: FakeHub, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("job", "pull")
-def test_deferred_cells_come_from_the_plan(hub: FakeHub, tmp_path: Path) -> None:
-    plan = made_plan()
-    cell = plan.cells[1].id
-    data = json.loads(pretty_json(plan)) | {"deferred": [{"cell": cell, "reason": "a GPU"}]}
-    (tmp_path / "plan.json").write_text(json.dumps(data))
-    publish(made_bundle(tmp_path / "b"), more=("--plan", str(tmp_path / "plan.json")))
-    assert f"own (1)\n\n- `{cell}`" in bodies(hub)[0]
+def test_cells_that_no_machine_was_given_are_named(hub: FakeHub, tmp_path: Path) -> None:
+    whole = made_plan()
+    first, second = (cell.id for cell in whole.cells)
+    plan = msgspec.structs.replace(
+        whole,
+        unplaced=(PlacedOut(cell=first, reason="90 GB @team are needed"),),
+        deferred=(PlacedOut(cell=second, reason="only gpu could take it"),),
+    )
+    bundle = write_bundle(tmp_path / "b", plan, (), model_digests={})
+    assert publish(bundle) == 3
+    (body,) = bodies(hub)
+    assert f"room for it (1)\n\n- `{first}` – 90 GB @\u200dteam are needed" in body
+    assert f"own (1)\n\n- `{second}` – only gpu could take it" in body
 
 
 HOSTILE = {

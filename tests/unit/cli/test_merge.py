@@ -8,11 +8,12 @@ import msgspec
 import pytest
 
 from aprqa_ci.certification.bundle import read_bundle
+from aprqa_ci.errors import InputError
 from aprqa_ci.evidence.merging import EVIDENCE_NAME, MANIFEST_NAME
 from aprqa_ci.evidence.reading import write_evidence
 from aprqa_ci.files import sha256_bytes
-from aprqa_ci.planning.plan import Plan
-from aprqa_ci.vocabulary import Outcome
+from aprqa_ci.planning.plan import PlacedOut, Plan, digest_for_playbook
+from aprqa_ci.vocabulary import Outcome, Status
 from aprqa_ci.wire import pretty_json
 from tests.playbooks import planned, playbook_data
 from tests.records import made_shard
@@ -112,6 +113,61 @@ def test_running_again_until_it_is_right_does_not_hide_the_failure(
     summary = json.loads(aprqa("score", bundle, "--json").out)
     assert summary["flaky"] == {wrong: ["Falsified", "Corroborated"]}
     assert read_bundle(bundle).score.flaky[0].scenario == wrong
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("unplaced", "No runner class has room for 1 cell, not tested: {cell} (it"),
+        (
+            "deferred",
+            "Deferred to a run of the repository's own: 1 cell, not tested: {cell} (it",
+        ),
+    ],
+)
+def test_what_is_in_no_shard_is_named_everywhere_and_blocks_the_certificate(
+    aprqa: "Aprqa", tmp_path: Path, field: str, told: str
+) -> None:
+    left, *others = PLAN.shards
+    (cell,) = left.cells
+    out = {field: (PlacedOut(cell=cell, reason="it is *too* large"),)}
+    plan = msgspec.structs.replace(PLAN, shards=tuple(others), **out)
+    (tmp_path / "plan.json").write_bytes(pretty_json(plan))
+    places = [write(tmp_path / shard.id, shard.id, plan=plan) for shard in others]
+    ended = aprqa("merge", *places, "--plan", "plan.json", "-o", "out")
+    assert ended.code == 3
+    assert told.format(cell=cell) in ended.out
+    assert "There is no record of" not in ended.out
+    bundle = tmp_path / "out" / "tiny"
+    certificate = json.loads((bundle / "certificate.json").read_bytes())
+    assert certificate[field] == [{"cell": cell, "reason": "it is *too* large"}]
+    assert certificate["status"] == "INCONCLUSIVE"
+    # The same test on other machines is the same test.
+    assert certificate["plan_digest"] == digest_for_playbook(PLAN, "tiny")
+    report = json.loads((bundle / "report.json").read_bytes())
+    missing = [each for each in report["scenarios"] if each["outcome"] == "missing"]
+    assert {each["cell"] for each in missing} == {cell}
+    assert all("it is *too* large" in each["reason"] for each in missing)
+    assert "it is \\*too\\* large" in (bundle / "report.md").read_text()
+    assert "no record of it: " in (bundle / "junit.xml").read_text()
+    again = aprqa("score", bundle)
+    assert (again.code, told.format(cell=cell) in again.out) == (3, True)
+    assert read_bundle(bundle).score.status is Status.INCONCLUSIVE
+    changed = json.loads((bundle / "plan.json").read_bytes()) | {field: []}
+    (bundle / "plan.json").write_text(json.dumps(changed))
+    with pytest.raises(InputError, match=f"`{field}` is not what plan and evidence give"):
+        read_bundle(bundle)
+
+
+def test_a_cell_that_was_run_all_the_same_is_not_called_left_out(
+    aprqa: "Aprqa", tmp_path: Path
+) -> None:
+    out = PlacedOut(cell=PLAN.cells[0].id, reason="too large")
+    plan = msgspec.structs.replace(PLAN, unplaced=(out,))
+    (tmp_path / "plan.json").write_bytes(pretty_json(plan))
+    places = [write(tmp_path / shard.id, shard.id, plan=plan) for shard in plan.shards]
+    assert aprqa("merge", *places, "--plan", "plan.json", "-o", "out").code == 0
+    assert read_bundle(tmp_path / "out" / "tiny").certificate.unplaced == ()
 
 
 def test_every_problem_is_told_and_nothing_is_written(

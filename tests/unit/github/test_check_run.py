@@ -17,7 +17,7 @@ def fell(tmp_path: Path) -> SummarisedRun:
     report = made_bundle(tmp_path / "b", outcomes=FELL).report
     return SummarisedRun(
         report=report,
-        comparison=compare(None, report, deferred=frozenset(), least_noise=0.1),
+        comparison=compare(None, report, least_noise=0.1),
         playbook="playbooks/tiny.yaml",
     )
 

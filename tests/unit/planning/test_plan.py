@@ -1,6 +1,7 @@
+import msgspec
 import pytest
 
-from aprqa_ci.planning.plan import PLAN_SCHEMA, Plan, plan_digest
+from aprqa_ci.planning.plan import PLAN_SCHEMA, PlacedOut, Plan, digest_for_playbook, plan_digest
 from aprqa_ci.wire import decode_wire, pretty_json
 from tests.cells import cell_of, plan_of
 from tests.playbooks import planned, playbook_data
@@ -25,6 +26,23 @@ def test_the_plan_of_one_playbook_does_not_depend_on_the_packing() -> None:
         assert [playbook.name for playbook in own.playbooks] == [name]
         assert plan_digest(own) == plan_digest(packed.for_playbook(name))
     assert plan_digest(PLAN.for_playbook("one")) != plan_digest(PLAN.for_playbook("two"))
+
+
+def test_what_is_in_no_shard_stays_named_and_changes_no_evidence() -> None:
+    cells = {name: PLAN.cells_of(name)[0].id for name in ("one", "two")}
+    out = {name: PlacedOut(cell=cell, reason="too large") for name, cell in cells.items()}
+    plan = msgspec.structs.replace(PLAN, unplaced=tuple(out.values()), deferred=(out["two"],))
+    assert (plan.for_playbook("one").unplaced, plan.for_playbook("one").deferred) == (
+        (out["one"],),
+        (),
+    )
+    assert plan.for_playbook("two").deferred == (out["two"],)
+    for name in ("one", "two"):
+        digest = digest_for_playbook(PLAN, name)
+        assert digest_for_playbook(plan, name) == digest
+        assert digest_for_playbook(plan.for_playbook(name), name) == digest
+        assert plan_digest(PLAN.for_playbook(name)) == digest
+    assert plan_digest(plan) != plan_digest(PLAN)
 
 
 def test_any_change_of_what_is_tested_changes_the_digest() -> None:

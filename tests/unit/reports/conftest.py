@@ -16,13 +16,14 @@ from aprqa_ci.evidence.record import (
 )
 from aprqa_ci.planning.plan import (
     OracleSpec,
+    PlacedOut,
     Plan,
     PlannedCell,
     PlannedModel,
     PlannedPlaybook,
     PlannedScenario,
     PromptCase,
-    plan_digest,
+    digest_for_playbook,
 )
 from aprqa_ci.reports.run_report import ReportedScenario, RunReport, run_report
 from aprqa_ci.scoring.certificate import build_certificate
@@ -64,7 +65,14 @@ def planned_cell(model_format: ModelFormat, quantization: str | None, prompts: i
     )
 
 
-def planned(tier: str = "mvp", prompts: int = 3, *, narrowed: bool = False) -> Plan:
+def planned(
+    tier: str = "mvp",
+    prompts: int = 3,
+    *,
+    narrowed: bool = False,
+    unplaced: Sequence[str] = (),
+    deferred: Sequence[str] = (),
+) -> Plan:
     return Plan(
         tool_version="0.1.0",
         playbooks=(
@@ -91,12 +99,14 @@ def planned(tier: str = "mvp", prompts: int = 3, *, narrowed: bool = False) -> P
             planned_cell(ModelFormat.GGUF, "q8_0", prompts),
         ),
         shards=(),
+        unplaced=tuple(PlacedOut(cell=each, reason="too | large") for each in unplaced),
+        deferred=tuple(PlacedOut(cell=each, reason="only `gpu` could") for each in deferred),
     )
 
 
 def records_of(plan: Plan) -> list[EvidenceRecord]:
     """Return a record of every planned scenario, all corroborated."""
-    digest = plan_digest(plan)
+    digest = digest_for_playbook(plan, "tiny")
     return [
         EvidenceRecord(
             id=f"{index:032x}",

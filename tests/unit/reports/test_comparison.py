@@ -72,8 +72,8 @@ def test_a_skip_is_no_success(make: Report) -> None:
 
 def test_deferred_cells_are_not_lost(make: Report) -> None:
     ids = [entry.score.scenario for entry in make().scenarios if entry.score.cell == CELL]
-    head = make(dict.fromkeys([*ids, f"{OTHER}#001"]))
-    found = compare(make().certificate, head, deferred=[CELL, "another:cell"])
+    head = make(dict.fromkeys([*ids, f"{OTHER}#001"]), deferred=[CELL, "another:cell"])
+    found = compare(make().certificate, head)
     assert found.deferred == (CELL,)
     assert found.lost == (f"{OTHER}#001",)
 
