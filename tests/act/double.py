@@ -30,7 +30,8 @@ class Double:
 
     def take(self, source: Path, rights: Mapping[str, str]) -> None:
         """Push the branches of a repository, and give the token of a job these rights."""
-        self.repo.git("fetch", "-q", str(source.resolve()), "+refs/heads/*:refs/heads/*")
+        with self.hub.lock:
+            self.repo.git("fetch", "-q", str(source.resolve()), "+refs/heads/*:refs/heads/*")
         who = {"login": "github-actions[bot]", "app": True, "github_token": True}
         granted = {scope.replace("-", "_"): level for scope, level in rights.items()}
         self.hub.tokens[TOKEN] = {**who, "permissions": granted}
