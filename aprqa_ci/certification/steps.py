@@ -37,6 +37,7 @@ from aprqa_ci.files import sha256_bytes, write_atomic
 from aprqa_ci.planning.expand import PlanOptions, expand
 from aprqa_ci.planning.plan import Baseline, Plan, PlannedShard, plan_digest
 from aprqa_ci.playbook.load import load_playbooks
+from aprqa_ci.playbook.lock import read_lock, require_locked
 from aprqa_ci.registry.from_certificate import update_from_certificate
 from aprqa_ci.registry.readme_table import TABLE_END, TABLE_START, update_readme
 from aprqa_ci.registry.update_file import RegistryChange, update_file
@@ -128,10 +129,13 @@ def make_plan(
         certifications: where earlier certificates lie, to compare with, and what cells took.
 
     Raises:
-        InputError: with every problem of every playbook, or an unknown engine.
+        InputError: with every problem of every playbook, an unknown engine, or playbooks that are
+            not as they were locked.
     """
     _require_engine(options.engine)
     loaded = load_playbooks(playbooks)
+    if options.locked:
+        require_locked(loaded, read_lock(surroundings.root), root=surroundings.root)
     baselines: dict[str, Baseline] = {}
     timings: dict[tuple[str, str], float] = {}
     if certifications is not None:

@@ -12,7 +12,6 @@ from aprqa_ci.cli.options import plan_options, playbooks_argument, workers_optio
 from aprqa_ci.cli.output import console, raise_for, show_failures, show_paths, show_score
 from aprqa_ci.cli.progress import progress
 from aprqa_ci.planning.expand import PlanOptions
-from aprqa_ci.vocabulary import Backend
 
 __all__ = ["certify"]
 
@@ -46,10 +45,7 @@ __all__ = ["certify"]
 def certify(
     *,
     playbooks: tuple[str, ...],
-    tier: str | None,
-    only: tuple[str, ...],
-    backends: tuple[Backend, ...],
-    engine: str | None,
+    options: PlanOptions,
     workers: int,
     out: Path,
     registry: Path,
@@ -65,12 +61,7 @@ def certify(
     surroundings = Surroundings(workers=workers)
     plan = make_plan(
         playbooks,
-        options=PlanOptions(
-            tier=tier,
-            only=only,
-            backends=backends,
-            engine=engine,
-        ),
+        options=options,
         surroundings=surroundings,
         certifications=out,
     )

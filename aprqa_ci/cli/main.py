@@ -25,6 +25,7 @@ _COMMANDS = {
     "init": ("authoring", "Make a playbook of a template for a model."),
     "bootstrap": ("authoring", "Make a playbook that knows the architecture."),
     "align": ("align", "Compare playbooks and models.csv with family contracts."),
+    "lock": ("lock", "Record what every playbook is, so that no change goes unseen."),
     "validate": ("validate", "Check playbooks, plans, evidence, certificates and models.csv."),
     "engines": ("catalogues", "Which engines are here, and how to get the others."),
     "gates": ("catalogues", "What each gate means."),

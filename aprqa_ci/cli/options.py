@@ -1,11 +1,13 @@
 """Options that several commands share."""
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.vocabulary import Backend
 
 __all__ = ["existing_directory", "plan_options", "playbooks_argument", "workers_option"]
@@ -27,8 +29,23 @@ def _backends(
     return tuple(Backend(word) for word in words)
 
 
-def plan_options(function: FunctionT) -> FunctionT:
-    """Add what narrows or shapes a plan."""
+def plan_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add what narrows or shapes a plan; the command gets it as ``options``."""
+
+    @wraps(function)
+    def with_options(
+        *,
+        tier: str | None,
+        only: tuple[str, ...],
+        backends: tuple[Backend, ...],
+        engine: str | None,
+        locked: bool,
+        **others: Any,  # noqa: ANN401 - the command's own options
+    ) -> None:
+        options = PlanOptions(tier=tier, only=only, backends=backends, engine=engine, locked=locked)
+        function(options=options, **others)
+
+    command: Callable[..., None] = with_options
     for option in reversed(
         (
             click.option(
@@ -52,10 +69,15 @@ def plan_options(function: FunctionT) -> FunctionT:
             click.option(
                 "--engine", metavar="NAME", help="The engine for every cell (`aprqa engines`)."
             ),
+            click.option(
+                "--locked",
+                is_flag=True,
+                help="Refuse playbooks that are not as they were locked (`aprqa lock`).",
+            ),
         )
     ):
-        function = option(function)
-    return function
+        command = option(command)
+    return command
 
 
 def workers_option(function: FunctionT) -> FunctionT:

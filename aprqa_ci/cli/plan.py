@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -23,7 +24,6 @@ from aprqa_ci.planning.runner_classes import (
     default_runners,
     read_runners,
 )
-from aprqa_ci.vocabulary import Backend
 from aprqa_ci.wire import pretty_json
 
 __all__ = ["plan"]
@@ -84,10 +84,7 @@ _MOST_REASONS = 10
 def plan(
     *,
     playbooks: tuple[str, ...],
-    tier: str | None,
-    only: tuple[str, ...],
-    backends: tuple[Backend, ...],
-    engine: str | None,
+    options: PlanOptions,
     output: Path | None,
     print_ids: bool,
     shards: int | None,
@@ -109,11 +106,8 @@ def plan(
         shards = 1
     made = make_plan(
         playbooks,
-        options=PlanOptions(
-            tier=tier,
-            only=only,
-            backends=backends,
-            engine=engine,
+        options=replace(
+            options,
             shards=shards,
             target_minutes=target_minutes,
             max_shards=max_shards,

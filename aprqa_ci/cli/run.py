@@ -12,7 +12,7 @@ from aprqa_ci.cli.output import console, raise_for, show_failures, show_paths, s
 from aprqa_ci.cli.progress import progress
 from aprqa_ci.errors import InconclusiveError, InputError
 from aprqa_ci.planning.expand import PlanOptions
-from aprqa_ci.vocabulary import Backend, Outcome
+from aprqa_ci.vocabulary import Outcome
 
 __all__ = ["run"]
 
@@ -43,10 +43,7 @@ def run(
     shard: str | None,
     attempt: int,
     run_id: str | None,
-    tier: str | None,
-    only: tuple[str, ...],
-    backends: tuple[Backend, ...],
-    engine: str | None,
+    options: PlanOptions,
     workers: int,
     output: Path,
     resume: bool,
@@ -57,8 +54,8 @@ def run(
     bundle in OUTPUT/<playbook name>; nothing is registered.
     """
     if source.endswith(".json"):
-        if tier or only or backends or engine:
-            msg = "a plan says what is run; --tier, --only, --backend and --engine belong to `plan`"
+        if options != PlanOptions():
+            msg = "a plan says what is run; what narrows it belongs to `plan`"
             raise InputError(msg)
         _run_shard(
             Path(source),
@@ -76,12 +73,7 @@ def run(
     surroundings = Surroundings(workers=workers)
     plan = make_plan(
         [source],
-        options=PlanOptions(
-            tier=tier,
-            only=only,
-            backends=backends,
-            engine=engine,
-        ),
+        options=options,
         surroundings=surroundings,
     )
     out = console()

@@ -48,6 +48,8 @@ class PlanOptions:
     """Only these backends."""
     engine: str | None = None
     """The engine that every cell is to use."""
+    locked: bool = False
+    """Whether playbooks that are not as they were locked are refused; asked where they are read."""
     shards: int | None = 1
     """Into how many shards the cells are packed, at most; ``None`` leaves it to the next two."""
     target_minutes: float | None = None

@@ -1,0 +1,34 @@
+"""``aprqa lock``."""
+
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from aprqa_ci.cli.output import console
+from aprqa_ci.files import write_atomic
+from aprqa_ci.playbook.load import load_playbooks
+from aprqa_ci.playbook.lock import LOCK_PATH, lock_of, read_lock, require_locked
+from aprqa_ci.wire import pretty_json
+
+__all__ = ["lock"]
+
+
+@click.command()
+@click.argument("playbooks", nargs=-1, metavar="[PLAYBOOK]...")
+@click.option("--check", is_flag=True, help="Write nothing; fail where something has changed.")
+def lock(*, playbooks: tuple[str, ...], check: bool) -> None:
+    """Record what every playbook is, so that no change of one goes unseen.
+
+    PLAYBOOK is a file, a directory or a glob; without any, all below playbooks/. What is given is
+    the whole lock: run it for all that are to be certified.
+    """
+    root = Path.cwd()
+    loaded = load_playbooks(playbooks or ("playbooks",))
+    out = console()
+    if check:
+        require_locked(loaded, read_lock(root), root=root)
+        out.print(Text(f"{len(loaded)} playbooks are as they were locked"))
+        return
+    write_atomic(root / LOCK_PATH, pretty_json(lock_of(loaded, root=root)))
+    out.print(Text(f"{LOCK_PATH}: {len(loaded)} playbooks"))

@@ -1,0 +1,34 @@
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.unit.cli.conftest import Aprqa
+
+_PLAYBOOK = "playbooks/models/x-1b-mvp.playbook.yaml"
+
+
+def test_locked_playbooks_are_planned_and_changed_ones_refused(
+    aprqa: "Aprqa", tmp_path: Path
+) -> None:
+    aprqa("init", "acme/x-1B")
+    ended = aprqa("plan", _PLAYBOOK, "--locked", "--print")
+    assert ended.code == 2
+    assert "there is no lock (make it: aprqa lock)" in ended.err
+    assert aprqa("lock").out == "playbooks/playbook.lock.json: 1 playbooks\n"
+    assert aprqa("lock", "--check").out == "1 playbooks are as they were locked\n"
+    assert aprqa("plan", _PLAYBOOK, "--locked", "--print").code == 0
+    path = tmp_path / _PLAYBOOK
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("seed: 42", "seed: 7"), encoding="utf-8")
+    for arguments in (
+        ("plan", _PLAYBOOK, "--locked", "--print"),
+        ("certify", _PLAYBOOK, "--locked"),
+        ("run", _PLAYBOOK, "--locked"),
+        ("lock", "--check"),
+    ):
+        ended = aprqa(*arguments)
+        assert ended.code == 2
+        assert "test_matrix.seed: 42 -> 7" in ended.err
+    assert aprqa("plan", _PLAYBOOK, "--print").code == 0
+    aprqa("lock")
+    assert aprqa("lock", "--check").code == 0
