@@ -280,6 +280,10 @@ def _finish(step: ActionStep, bundles: Sequence[Bundle]) -> None:
         options=PublishOptions(
             mode=step.inputs.publish,
             comment=step.inputs.comment_mode,
+            reviewers=step.inputs.reviewers,
+            auto_merge=step.inputs.auto_merge,
+            close_superseded=step.inputs.close_superseded,
+            author=step.inputs.author,
         ),
         connect=lambda: _connect(step),
     )

@@ -15,6 +15,7 @@ from aprqa_ci.cli.options import existing_directory
 from aprqa_ci.cli.output import console, raise_for
 from aprqa_ci.errors import DeliveryError, InputError, Problem
 from aprqa_ci.github.annotations import annotations_of
+from aprqa_ci.github.auto_merge import AutoMerge
 from aprqa_ci.github.comment import CommentMode
 from aprqa_ci.github.context import EventContext, read_context
 from aprqa_ci.github.outputs import MAX_SUMMARY_BYTES, append_summary, set_outputs
@@ -80,7 +81,26 @@ __all__ = ["publish"]
 )
 @click.option(
     "--author",
-    help="Whose comments are ours, for example my-app[bot]; needed with the token of an app.",
+    help="Whose comments and pull requests are ours, for example my-app[bot]; needed with the "
+    "token of an app.",
+)
+@click.option(
+    "--reviewer",
+    "reviewers",
+    multiple=True,
+    metavar="NAME",
+    help="Who is asked to review a certification pull request, once: a login, or org/team. May be "
+    "given several times.",
+)
+@click.option(
+    "--auto-merge",
+    type=click.Choice([mode.value for mode in AutoMerge]),
+    help="How GitHub merges a certification pull request once its rules are met.  [default: off]",
+)
+@click.option(
+    "--close-superseded/--no-close-superseded",
+    default=None,
+    help="Close our own certification pull requests that are superseded.  [default: no]",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be published and write nothing.")
 def publish(
@@ -93,6 +113,9 @@ def publish(
     certifications: str,
     comment_key: str,
     author: str | None,
+    reviewers: tuple[str, ...],
+    auto_merge: str | None,
+    close_superseded: bool | None,
     dry_run: bool,
 ) -> None:
     """Publish bundles from a GitHub Actions job: as a comment, or as a pull request.
@@ -111,6 +134,9 @@ def publish(
         places=Places(registry=registry, readme=readme, certifications=certifications),
         key=comment_key,
         author=author,
+        reviewers=reviewers or None,
+        auto_merge=None if auto_merge is None else AutoMerge(auto_merge),
+        close_superseded=close_superseded,
     )
     done = publish_bundles(
         read,

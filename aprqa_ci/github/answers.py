@@ -10,6 +10,7 @@ __all__ = [
     "CheckRun",
     "Comment",
     "Commit",
+    "IssueEvent",
     "Label",
     "PullRequest",
     "Ref",
@@ -51,6 +52,14 @@ class _Side(msgspec.Struct, frozen=True):
     """Absent when the fork was deleted, whatever GitHub's description says."""
 
 
+class _Team(msgspec.Struct, frozen=True):
+    slug: str
+
+
+class _AutoMerge(msgspec.Struct, frozen=True):
+    merge_method: str
+
+
 class PullRequest(msgspec.Struct, frozen=True):
     """A pull request."""
 
@@ -62,6 +71,22 @@ class PullRequest(msgspec.Struct, frozen=True):
     base: _Side
     body: str | None = None
     labels: tuple[Label, ...] = ()
+    node_id: str = ""
+    """Its name in GraphQL."""
+    user: User | None = None
+    """Absent when the account is gone."""
+    requested_reviewers: tuple[User, ...] = ()
+    """Who is asked now; who has answered is no longer among them."""
+    requested_teams: tuple[_Team, ...] = ()
+    auto_merge: _AutoMerge | None = None
+
+
+class IssueEvent(msgspec.Struct, frozen=True):
+    """Something that happened to a pull request."""
+
+    event: str
+    requested_reviewer: User | None = None
+    requested_team: _Team | None = None
 
 
 class _Target(msgspec.Struct, frozen=True):

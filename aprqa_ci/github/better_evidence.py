@@ -8,7 +8,7 @@ from aprqa_ci.scoring.certificate import Certificate
 from aprqa_ci.scoring.runs import instant
 from aprqa_ci.vocabulary import Status
 
-__all__ = ["Standing", "why_not_better"]
+__all__ = ["Standing", "why_behind", "why_not_better"]
 
 # Rows of models that nobody has tested have a time as well, which means nothing.
 _UNTESTED = {"PENDING", "UNTESTED"}
@@ -62,19 +62,42 @@ def why_not_better(new: Certificate, standing: Standing, *, verified: bool) -> s
         return "the evidence is unverified: no run on the default branch made it"
     if new.status is Status.INCONCLUSIVE or new.finished is None:
         return "the run is inconclusive: it says nothing about the model"
-    if standing.tier is not None and _rank(new.tier) < _rank(standing.tier):
-        return f"tier {new.tier} is below {standing.tier}, which stands"
+    if below := _below(new.tier, standing):
+        return below
     stands = standing.certificate
     is_same = stands is not None and stands.evidence_digest == new.evidence_digest
-    ahead = instant(new.finished) > instant(standing.since)
     # The evidence that stands may mend what was written of it, unless the row has moved on.
-    if not ahead and not (is_same and instant(new.finished) == instant(standing.since)):
-        return f"the evidence ends {new.finished}; what stands is of {standing.since}"
+    mends = is_same and instant(new.finished) == instant(standing.since)
+    if not mends and (older := _not_newer(new.finished, standing)):
+        return older
     if new.narrowed and standing.status is not None:
         return "cells were left out (--only, --backend), and a result of the whole stands"
     if new.status is Status.PROVISIONAL and standing.status == Status.CERTIFIED.value:
         return "the run could not certify, and a certificate stands"
     return None
+
+
+def why_behind(tier: str, finished: str, standing: Standing) -> str | None:
+    """Return why evidence is behind what stands: of a lower tier, or not newer. Pure.
+
+    Args:
+        tier: of the evidence.
+        finished: when it ended, RFC 3339.
+        standing: what it would replace.
+    """
+    return _below(tier, standing) or _not_newer(finished, standing)
+
+
+def _below(tier: str, standing: Standing) -> str | None:
+    if standing.tier is None or _rank(tier) >= _rank(standing.tier):
+        return None
+    return f"tier {tier} is below {standing.tier}, which stands"
+
+
+def _not_newer(finished: str, standing: Standing) -> str | None:
+    if instant(finished) > instant(standing.since):
+        return None
+    return f"the evidence ends {finished}; what stands is of {standing.since}"
 
 
 def _rank(tier: str) -> int:

@@ -37,7 +37,7 @@ class Proposed:
     commit: str
 
 
-def read_base(client: "Client", commit: str, playbook: str, places: Places) -> Base:
+def read_base(client: "Client", branch: str, commit: str, playbook: str, places: Places) -> Base:
     """Read what a certification may change, as it is at a commit.
 
     Raises:
@@ -55,6 +55,7 @@ def read_base(client: "Client", commit: str, playbook: str, places: Places) -> B
             blobs[path] = entry.sha
     certificate, timings = (f"{directory}/{name}" for name in (CERTIFICATE_NAME, TIMINGS_NAME))
     return Base(
+        branch=branch,
         registry=client.git.file(places.registry, commit),
         readme=client.git.file(places.readme, commit),
         certificate=client.git.file(certificate, commit) if certificate in blobs else None,
@@ -96,7 +97,7 @@ def deliver_proposal(
         if head is None:
             what = f"there is no branch {base_branch} to propose anything for"
             raise DeliveryError(what)
-        base = read_base(client, head, bundle.certificate.playbook.name, places)
+        base = read_base(client, base_branch, head, bundle.certificate.playbook.name, places)
         proposal = propose(base)
         if isinstance(proposal, Declined) or dry_run:
             return proposal

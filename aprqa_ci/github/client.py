@@ -22,6 +22,7 @@ from aprqa_ci.github.answers import (
     User,
 )
 from aprqa_ci.github.git_data import GitData
+from aprqa_ci.github.pull_course import PullCourse
 from aprqa_ci.github.refusals import Need, RefusedError
 from aprqa_ci.github.rest import Patience, Rest
 
@@ -93,6 +94,11 @@ class Client:
     def git(self) -> GitData:
         """Branches, commits and files."""
         return GitData(rest=self.rest, repository=self.repository)
+
+    @property
+    def course(self) -> PullCourse:
+        """Reviews, auto-merge and the end of pull requests."""
+        return PullCourse(rest=self.rest, repository=self.repository)
 
     def own_login(self) -> str:
         """Return whose name our comments carry.

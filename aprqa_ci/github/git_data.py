@@ -149,6 +149,25 @@ class GitData:
             raise
         return made.object.sha == sha
 
+    def delete_branch(self, branch: str, sha: str) -> bool:
+        """Delete a branch that is at a commit; whether it is gone.
+
+        One that has moved on is left alone. GitHub has no deletion under that condition, so a move
+        in the moment between looking and deleting is not seen; the commits can be restored there.
+        """
+        head = self.branch_head(branch)
+        if head != sha:
+            return head is None
+        need = Need(what=f"delete the branch {branch}", permission=_CONTENTS)
+        try:
+            self.rest.remove(self._path(f"git/refs/heads/{quote(branch)}"), need)
+        except RefusedError as refusal:
+            # Also the answer to a second attempt, when that to the first was lost.
+            if refusal.status == 422 and "does not exist" in refusal.said:
+                return True
+            raise
+        return True
+
     def _create_blob(self, data: bytes, need: Need) -> str:
         body = {"content": base64.b64encode(data).decode(), "encoding": "base64"}
         return self.rest.change("POST", self._path("git/blobs"), body, _Made, need).sha

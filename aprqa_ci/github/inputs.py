@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from aprqa_ci.errors import InputError, Problem
+from aprqa_ci.github.auto_merge import AutoMerge
 from aprqa_ci.github.comment import CommentMode
 from aprqa_ci.github.publish import Mode
 from aprqa_ci.wire import near_name
@@ -47,6 +48,10 @@ class ActionInputs:
     evidence: Path | None = None
     publish: Mode = Mode.NONE
     comment_mode: CommentMode = CommentMode.ALWAYS
+    reviewers: tuple[str, ...] | None = None
+    auto_merge: AutoMerge | None = None
+    close_superseded: bool | None = None
+    author: str | None = None
     token: str = field(default="", repr=False)
     output: Path = Path("aprqa-out")
     artifact_prefix: str = ""
@@ -55,6 +60,7 @@ class ActionInputs:
 _PLANNING = frozenset({Command.PLAN, Command.CERTIFY})
 _RUNNING = frozenset({Command.RUN, Command.CERTIFY})
 _MERGING = frozenset({Command.MERGE, Command.REPORT})
+_PUBLISHING = frozenset({Command.MERGE, Command.CERTIFY})
 _FETCHING = _MERGING | {Command.RUN}
 _EVERY = frozenset(Command)
 
@@ -73,6 +79,10 @@ _BELONGS = {
     "evidence": _MERGING,
     "publish": _EVERY,
     "comment-mode": _EVERY,
+    "reviewers": _PUBLISHING,
+    "auto-merge": _PUBLISHING,
+    "close-superseded": _PUBLISHING,
+    "author": _MERGING | {Command.CERTIFY},
     "token": _EVERY,
     "output": _EVERY,
     "artifact-prefix": _EVERY,
@@ -92,6 +102,7 @@ INPUT_NAMES = ("command", *_BELONGS)
 
 _PREFIX = re.compile(r"[A-Za-z0-9._-]{0,60}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_AUTHOR = re.compile(r"[A-Za-z0-9_-]{1,100}(\[bot\])?")
 _MOST_WORKERS = 64
 
 
@@ -122,6 +133,10 @@ def read_inputs(environment: Mapping[str, str]) -> ActionInputs:
         publish=reader.one_of("publish", Mode, Mode.NONE) or Mode.NONE,
         comment_mode=reader.one_of("comment-mode", CommentMode, CommentMode.ALWAYS)
         or CommentMode.ALWAYS,
+        reviewers=reader.lines("reviewers") or None,
+        auto_merge=reader.optional("auto-merge", AutoMerge),
+        close_superseded=reader.flag("close-superseded"),
+        author=reader.matching("author", _AUTHOR, "a login, such as my-app[bot]"),
         token=reader.texts["token"].strip(),
         output=reader.path("output") or ActionInputs.output,
         artifact_prefix=reader.matching("artifact-prefix", _PREFIX, "letters, digits, . _ -") or "",
@@ -204,6 +219,15 @@ class _Reader:
             )
             return default
         return choices(text)
+
+    def optional(self, name: str, choices: type[ChoiceT]) -> ChoiceT | None:
+        return None if self.text(name) is None else self.one_of(name, choices, None)
+
+    def flag(self, name: str) -> bool | None:
+        text = self.text(name)
+        if text not in {None, "true", "false"}:
+            self._wrong(name, "true or false")
+        return None if text is None else text == "true"
 
     def _wrong(self, name: str, form: str) -> None:
         what = f"the input {name} is {self.texts[name][:100]!r}, which is not {form}"

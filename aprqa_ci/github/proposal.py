@@ -17,6 +17,7 @@ from aprqa_ci.certification.timings import TIMINGS_NAME, CellTimings, joined_tim
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.files import read_bounded, sha256_bytes
 from aprqa_ci.github.better_evidence import Standing, why_not_better
+from aprqa_ci.github.certified import BRANCH_PREFIX, Certified, marker_of
 from aprqa_ci.github.comment import MAX_BODY_BYTES
 from aprqa_ci.github.settings import Publishing
 from aprqa_ci.markdown import code_span, fenced, heading, join
@@ -31,7 +32,7 @@ from aprqa_ci.scoring.certificate import Certificate
 from aprqa_ci.vocabulary import Status
 from aprqa_ci.wire import MAX_WIRE_BYTES, decode_wire, pretty_json, read_wire
 
-__all__ = ["Base", "Declined", "Places", "Proposal", "branch_of", "propose"]
+__all__ = ["Base", "Declined", "Places", "Proposal", "branch_of", "certified_of", "propose"]
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.|lock$|$)){0,99}")
 _DIGEST_NAME = f"{EVIDENCE_NAME}.sha256"
@@ -52,6 +53,8 @@ class Base:
 
     registry: bytes | None
     readme: bytes | None
+    branch: str = ""
+    """The base branch's name."""
     certificate: bytes | None
     """The playbook's own."""
     timings: bytes | None = None
@@ -93,7 +96,20 @@ def branch_of(playbook: str) -> str:
         what = f"the playbook's name {playbook!r} is not fit for a branch and a directory"
         hint = "letters, digits and . _ -, at most 100 of them"
         raise InputError(Problem(what=what, hint=hint))
-    return f"aprqa/certify/{playbook}"
+    return f"{BRANCH_PREFIX}{playbook}"
+
+
+def certified_of(bundle: Bundle, base_branch: str) -> Certified:
+    """Return what a pull request for a bundle certifies. Pure."""
+    new = bundle.certificate
+    return Certified(
+        playbook=new.playbook.name,
+        path=bundle.plan.playbooks[0].path,
+        model=new.model.hf_repo,
+        tier=new.tier,
+        finished=new.finished or "",
+        base=base_branch,
+    )
 
 
 def propose(
@@ -155,7 +171,7 @@ def propose(
     return Proposal(
         branch=branch,
         title=title,
-        body=_body(run, directory, footer),
+        body=_body(run, directory, marker_of(certified_of(bundle, base.branch)), footer),
         labels=("certification", f"status: {new.status.value.lower()}", f"tier: {new.tier}"),
         message=_message(title, new),
         files=changed,
@@ -182,7 +198,7 @@ def _message(title: str, new: Certificate) -> str:
     return title + "\n\n" + "\n".join(f"{name}: {value}" for name, value in facts.items())
 
 
-def _body(run: SummarisedRun, directory: str, footer: str) -> str:
+def _body(run: SummarisedRun, directory: str, marker: str, footer: str) -> str:
     command = f"aprqa score {directory} --explain"
     end = "\n\n".join(
         [
@@ -192,8 +208,8 @@ def _body(run: SummarisedRun, directory: str, footer: str) -> str:
             footer,
         ]
     )
-    limit = MAX_BODY_BYTES - len(end.encode()) - 2
-    return f"{render_summary([run], limit=limit)}\n{end}\n"
+    limit = MAX_BODY_BYTES - len(marker.encode()) - len(end.encode()) - 2
+    return f"{marker}{render_summary([run], limit=limit)}\n{end}\n"
 
 
 def _bundle_files(

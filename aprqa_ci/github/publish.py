@@ -8,11 +8,23 @@ from typing import TYPE_CHECKING
 from aprqa_ci.certification.bundle import CERTIFICATE_NAME, Bundle
 from aprqa_ci.errors import DeliveryError, InputError
 from aprqa_ci.github.activity import Activity, activity_for
+from aprqa_ci.github.auto_merge import AutoMerge
 from aprqa_ci.github.certification_pr import Proposed, deliver_proposal
 from aprqa_ci.github.check_run import content_of, deliver_check_run
 from aprqa_ci.github.comment import CommentMode, body_of, deliver_comment, is_wanted
 from aprqa_ci.github.context import EventContext
-from aprqa_ci.github.proposal import Base, Declined, Places, Proposal, branch_of, propose
+from aprqa_ci.github.follow_up import Delivered, FollowUp, follow_up
+from aprqa_ci.github.proposal import (
+    Base,
+    Declined,
+    Places,
+    Proposal,
+    branch_of,
+    certified_of,
+    propose,
+)
+from aprqa_ci.github.refused import RefusedError
+from aprqa_ci.github.reviewers import read_reviewers
 from aprqa_ci.github.settings import load_publishing
 from aprqa_ci.markdown import Inline, code_span, join, link
 from aprqa_ci.reports.comparison import compare
@@ -49,7 +61,13 @@ class PublishOptions:
     key: str = "certification"
     """Tells the comments of several workflows apart."""
     author: str | None = None
-    """Whose comments are ours; absent, it is asked of GitHub."""
+    """Whose comments and pull requests are ours; absent, it is asked of GitHub."""
+    reviewers: tuple[str, ...] | None = None
+    """Who is asked for a review, ``user`` or ``org/team``; absent, as the settings say."""
+    auto_merge: AutoMerge | None = None
+    """Whether and how pull requests are merged automatically; absent, as the settings say."""
+    close_superseded: bool | None = None
+    """Whether superseded pull requests of ours are closed; absent, as the settings say."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +130,7 @@ def publish(
     mode, why = what_to_do(context, options.mode)
     for bundle in bundles:
         branch_of(bundle.certificate.playbook.name)  # raises for a name that leads astray
+    followed = _followed(context, options)
     if mode is Mode.NONE:
         return Published(
             lines=(f"published nothing: {why}",),
@@ -126,7 +145,23 @@ def publish(
         return Published(lines=(), outputs={}, runs=runs, failures=(str(error),))
     if mode is Mode.COMMENT:
         return _comment(bundles, context, options, client)
-    return _propose(bundles, context, options, client)
+    return _propose(bundles, context, options, followed, client)
+
+
+def _followed(context: EventContext, options: PublishOptions) -> FollowUp:
+    """Return what is to be done with pull requests: the options', else the settings'.
+
+    Raises:
+        InputError: for reviewers that are none.
+    """
+    settings = load_publishing()
+    names = settings.reviewers if options.reviewers is None else options.reviewers
+    closes = options.close_superseded
+    return FollowUp(
+        reviewers=read_reviewers(names, owner=context.repository.partition("/")[0]),
+        auto_merge=settings.auto_merge if options.auto_merge is None else options.auto_merge,
+        close_superseded=settings.close_superseded if closes is None else closes,
+    )
 
 
 def _comment(
@@ -184,12 +219,9 @@ def _check(
     client: "Client",
 ) -> tuple[list[str], list[str]]:
     """Deliver a check run for each run; return what was done, and what could not be delivered."""
-    # It comes with PyGithub, which is there when there is a client.
-    from aprqa_ci.github.refusals import RefusedError  # noqa: PLC0415 - PyGithub is an extra
-
     lines, failures = [], []
-    for run in runs:
-        content = content_of(run)
+    contents = [content_of(run) for run in runs]
+    for place, content in enumerate(contents):
         what = f"check run {content.name}"
         if options.dry_run:
             lines.append(f"would make the {what}: {content.conclusion}, {content.title}")
@@ -199,10 +231,13 @@ def _check(
             done = deliver_check_run(client, content, sha=sha, key=key)
         except RefusedError as refusal:
             if refusal.status == 403:
-                # Not every job may write checks, and the comment says the same.
-                lines.append(f"warning: no {what}: {refusal}")
-            else:
-                failures.append(f"{what}: {refusal}")
+                # Not every job may write checks, and the comment says the same. The others would
+                # be refused as well, and the permission is named once.
+                left = ", ".join(content.name for content in contents[place + 1 :])
+                for_that = f"; for that reason none of {left}" if left else ""
+                lines.append(f"warning: no {what}: {refusal}{for_that}")
+                break
+            failures.append(f"{what}: {refusal}")
         except DeliveryError as error:
             failures.append(f"{what}: {error}")
         else:
@@ -211,14 +246,21 @@ def _check(
 
 
 def _propose(
-    bundles: Sequence[Bundle], context: EventContext, options: PublishOptions, client: "Client"
+    bundles: Sequence[Bundle],
+    context: EventContext,
+    options: PublishOptions,
+    wanted: FollowUp,
+    client: "Client",
 ) -> Published:
     publishing = load_publishing()
     lines: list[str] = []
     failures: list[str] = []
     done: list[Proposed] = []
+    delivered: list[Delivered] = []
+    verified = activity_for(context) is Activity.CERTIFICATION_PR
     for bundle in bundles:
         name = bundle.certificate.playbook.name
+        certified = certified_of(bundle, client.default_branch)
 
         def proposal(base: Base, bundle: Bundle = bundle) -> Proposal | Declined:
             return propose(
@@ -226,7 +268,7 @@ def _propose(
                 base,
                 places=options.places,
                 publishing=publishing,
-                verified=activity_for(context) is Activity.CERTIFICATION_PR,
+                verified=verified,
                 footer=_footer(context),
             )
 
@@ -249,9 +291,26 @@ def _propose(
             case Proposal():
                 lines.append(f"{name}: would propose on {result.branch}: {result.title}")
                 lines.append(result.diff)
+                delivered.append(Delivered(certified=certified, pull=None))
             case Proposed():
                 done.append(result)
+                delivered.append(Delivered(certified=certified, pull=result))
                 lines.append(f"{name}: pull request #{result.number} {result.action} {result.url}")
+    if verified:
+        # A stranger's evidence is no reason to touch anything.
+        after = follow_up(
+            client,
+            wanted,
+            delivered,
+            touched=[certified_of(bundle, client.default_branch) for bundle in bundles],
+            base=client.default_branch,
+            registry=options.places.registry,
+            author=options.author,
+            footer=_footer(context),
+            dry_run=options.dry_run,
+        )
+        lines += after.lines
+        failures += after.failures
     outputs = {
         "pr-number": " ".join(str(each.number) for each in done),
         "pr-url": " ".join(each.url for each in done),

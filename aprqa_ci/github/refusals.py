@@ -11,7 +11,7 @@ import msgspec
 import requests
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from aprqa_ci.errors import DeliveryError
+from aprqa_ci.github.refused import RefusedError
 from aprqa_ci.plain_text import one_line, shorten
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Need",
     "RefusedError",
     "explained",
+    "graphql_refusal",
     "limit_of",
     "loss",
     "never_sent",
@@ -28,6 +29,17 @@ __all__ = [
 _MAX_TEXT = 300
 _ACTIONS_MAY_NOT = "not permitted to create or approve pull requests"
 _SETTING = "Settings → Actions → General → Allow GitHub Actions to create and approve pull requests"
+# GraphQL's types of errors, as the statuses that REST has for the same.
+_GRAPHQL_STATUS = {
+    "FORBIDDEN": 403,
+    "INSUFFICIENT_SCOPES": 403,
+    "NOT_FOUND": 404,
+    "RATE_LIMITED": 429,
+    "RATE_LIMIT": 429,
+    "INTERNAL": 502,
+    "SERVICE_UNAVAILABLE": 502,
+}
+_GRAPHQL_FAILED = "Something went wrong while executing your query"
 _RATE_LIMIT = re.compile(r"rate limit|abuse detection", re.IGNORECASE)
 
 
@@ -39,20 +51,6 @@ class Need:
     """For example ``comment on pull request #7``."""
     permission: str
     """For example ``pull-requests: write``."""
-
-
-class RefusedError(DeliveryError):
-    """GitHub understood the request and said no; asking again would not help.
-
-    Callers who expect the refusal look at ``status``; everyone else lets the message reach the
-    user.
-    """
-
-    def __init__(self, message: str, *, status: int, said: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.said = said
-        """GitHub's words, the details included."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +83,34 @@ def limit_of(answer: Answer, *, now: float, otherwise: float) -> float | None:
     if answer.status == 429 or _RATE_LIMIT.search(said_by(answer)):
         return otherwise
     return None
+
+
+def graphql_refusal(answer: Answer) -> Answer | None:
+    """Return what a GraphQL answer would be in REST when it tells of errors, else nothing.
+
+    GraphQL says no with status 200, so that nothing else would notice.
+    """
+    try:
+        value = msgspec.json.decode(answer.body)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    errors = value.get("errors") if isinstance(value, dict) else None
+    if not isinstance(errors, list) or not errors:
+        return None
+    told = [error if isinstance(error, dict) else {"message": str(error)} for error in errors]
+    texts = [str(error.get("message") or "no message") for error in told]
+    statuses = [
+        502
+        if text.startswith(_GRAPHQL_FAILED)
+        else _GRAPHQL_STATUS.get(str(error.get("type")), 422)
+        for error, text in zip(told, texts, strict=True)
+    ]
+    # What may be asked again is, only when no other error stands against it.
+    return Answer(
+        status=min(statuses),
+        headers=answer.headers,
+        body=msgspec.json.encode({"message": "; ".join(texts)}),
+    )
 
 
 def said_by(answer: Answer) -> str:

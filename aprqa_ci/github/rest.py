@@ -22,6 +22,7 @@ from aprqa_ci.github.refusals import (
     Need,
     RefusedError,
     explained,
+    graphql_refusal,
     limit_of,
     loss,
     never_sent,
@@ -196,6 +197,36 @@ class Rest:
         answer = self._asked("POST", path, need, body=body, done=was_made)
         return made[0] if answer is None else _decoded(answer, kind, need)
 
+    def mutate(
+        self,
+        document: str,
+        variables: Mapping[str, Any],
+        kind: type[AnswerT],
+        need: Need,
+        *,
+        done: Callable[[], bool],
+    ) -> AnswerT | None:
+        """Change something that only GraphQL can.
+
+        Args:
+            document: the mutation.
+            variables: of it.
+            kind: what the whole answer is.
+            need: what it is for.
+            done: whether it is as it should be; asked before another attempt when the answer to one
+                was lost.
+
+        Returns:
+            The answer; nothing when it was lost and ``done`` said that it has come about.
+
+        Raises:
+            RefusedError: it may not be changed; the status is that which REST has for the same.
+            DeliveryError: there was no answer, or not one of the expected form.
+        """
+        body = {"query": document, "variables": dict(variables)}
+        answer = self._asked("POST", self._requester.graphql_url, need, body=body, done=done)
+        return None if answer is None else _decoded(answer, kind, need)
+
     def download(self, url: str, limit: int, need: Need) -> bytes:
         """Fetch a file that GitHub keeps on another host, which must not see the token.
 
@@ -242,6 +273,8 @@ class Rest:
                 method, path, dict(query or {}), None, None if body is None else dict(body)
             )
             answer = Answer(status=status, headers=headers, body=text.encode())
+            if path == self._requester.graphql_url and status < 300:
+                answer = graphql_refusal(answer) or answer
             return self._judged(answer, need) or answer
 
         return self._persistently(method, need, once, done)

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from aprqa_ci.data_files import load_data
+from aprqa_ci.github.auto_merge import AutoMerge
 from aprqa_ci.wire import WireModel
 
 __all__ = ["Publishing", "load_publishing"]
@@ -15,6 +16,9 @@ class Publishing(WireModel, frozen=True, kw_only=True):
     least_noise: float
     inline_evidence_bytes: int
     attempts: int
+    reviewers: tuple[str, ...] = ()
+    auto_merge: AutoMerge = AutoMerge.OFF
+    close_superseded: bool = False
 
 
 def load_publishing() -> Publishing:

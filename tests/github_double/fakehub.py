@@ -30,6 +30,8 @@ from werkzeug.routing import Map, Rule
 from werkzeug.serving import make_server
 from werkzeug.wrappers import Request, Response
 
+from tests.github_double import graphql
+
 DESCRIPTION = pathlib.Path(__file__).resolve().parent / "github-api.json"
 DOCS_URL = "https://docs.github.com/rest"
 MAX_COMMENT = 65536  # characters
@@ -109,6 +111,11 @@ class Repo:
         self.checks = {}  # id -> dict
         self.runs, self.artifacts = {}, {}  # id -> dict
         self.actions_may_open_pulls = True  # the repository setting
+        self.events: dict[int, list[dict[str, Any]]] = {}  # pull number -> events, oldest first
+        self.collaborators: set[str] | None = None  # who may review; absent: everybody
+        self.allows_auto_merge = True  # the repository setting
+        self.merge_methods = {"merge", "squash", "rebase"}  # the repository settings
+        self.ruled = {"main"}  # branches with a rule that a merge waits for
 
     def git(self, *args: str, input=None, env=None, ok=False, raw=False) -> Any:
         """Output of a git command. A failure is None with ok=True, else a 422."""
@@ -302,6 +309,8 @@ class FakeHub:
                 entry[2] -= 1
                 if callable(body):
                     body(request)
+                if isinstance(body, bytes):
+                    return Response(body, status, headers, content_type="application/json")
                 return self.json(
                     body if isinstance(body, dict) else {"message": "Server Error"}, status, headers
                 )
@@ -310,6 +319,8 @@ class FakeHub:
     def dispatch(self, request):
         if request.path.startswith("/_blob/"):
             return self.blob_download(request)
+        if request.path == "/graphql":
+            return graphql.answer(self, request)
         (operation, needs, handler), values = self.map.bind_to_environ(request.environ).match()
         token = self.tokens.get(request.headers.get("Authorization", "").split(" ")[-1])
         if not token:
@@ -728,6 +739,26 @@ class FakeHub:
         "maintainer_can_modify commits additions deletions changed_files"
     ).split()
 
+    # what the double keeps of a pull request beside what GitHub tells under the same name
+    OWN_FIELDS = ("sha", "fork", "by", "reviewers", "teams", "auto_merge", "clean")
+
+    @staticmethod
+    def node_id(repo: Repo, number: int) -> str:
+        return f"PR_{repo.id}_{number}"
+
+    def team_object(self, slug):
+        (team,) = self.example("pulls/list-requested-reviewers", 200)["teams"]
+        # required since the example was written
+        kind = {"type": "organization", "organization_id": 1}
+        return {**team, **kind, "slug": slug, "name": slug}
+
+    @staticmethod
+    def auto_merge_object(user, method):
+        if method is None:
+            return None
+        texts = {"commit_title": "t", "commit_message": ""}
+        return {"enabled_by": user, "merge_method": method, **texts}
+
     def pull(self, repo, number):
         if number not in repo.pulls:
             raise NotFound()
@@ -756,18 +787,22 @@ class FakeHub:
 
         value.update(
             {
-                **{key: field for key, field in pull.items() if key not in ("sha", "fork")},
+                **{key: field for key, field in pull.items() if key not in self.OWN_FIELDS},
+                "node_id": self.node_id(repo, number),
+                "user": {**value["user"], "login": pull["by"]},
                 "number": number,
                 "id": 9000 + number,
-                "requested_teams": [],
-                "requested_reviewers": [],
+                "requested_teams": [self.team_object(slug) for slug in pull["teams"]],
+                "requested_reviewers": [
+                    {**value["user"], "login": login} for login in pull["reviewers"]
+                ],
                 "assignee": None,
                 "assignees": [],
                 "milestone": None,
                 "merged_at": None,
                 "merge_commit_sha": None,
                 "active_lock_reason": None,
-                "auto_merge": None,
+                "auto_merge": self.auto_merge_object(value["user"], pull["auto_merge"]),
                 "labels": [
                     self.label_object(repo, name) for name in repo.issue_labels.get(number, [])
                 ],
@@ -808,6 +843,7 @@ class FakeHub:
             head=head,
             base=base,
             sha=repo.branch(head),
+            by=request.who["login"],
         )
         return self.json(self.pull_object(repo, number), 201)
 
@@ -815,7 +851,17 @@ class FakeHub:
         """For tests: a pull request, also of a fork (fork="owner/name", head and sha there)."""
         repo.last_pull += 1
         dates = {"created_at": now(), "updated_at": now(), "closed_at": None}
-        defaults = {"title": "t", "body": "", "state": "open", "draft": False, "base": "main"}
+        defaults = {
+            "title": "t",
+            "body": "",
+            "state": "open",
+            "draft": False,
+            "base": "main",
+            "by": "octocat",
+            "reviewers": [],
+            "teams": [],
+            "auto_merge": None,
+        }
         repo.pulls[repo.last_pull] = {**defaults, **dates, **fields}
         return repo.last_pull
 
@@ -851,6 +897,69 @@ class FakeHub:
         changed = {key: body[key] for key in ("title", "body", "state", "base") if key in body}
         self.pull(repo, number).update(changed)
         return self.json(self.pull_object(repo, number))
+
+    @route(
+        "POST",
+        "~/pulls/<int:number>/requested_reviewers",
+        "pulls/request-reviewers",
+        "pull_requests:write",
+    )
+    def request_reviewers(self, request, repo, body, number):
+        pull = self.pull(repo, number)
+        users, teams = body.get("reviewers", []), body.get("team_reviewers", [])
+        if pull["by"].casefold() in {user.casefold() for user in users}:
+            raise Err(422, "Review cannot be requested from pull request author.")
+        if repo.collaborators is not None and not repo.collaborators.issuperset(users):
+            raise Err(
+                422,
+                "Reviews may only be requested from collaborators. One or more of the users or teams you specified "
+                f"is not a collaborator of the {repo.full} repository.",
+            )
+        if teams and request.who.get("github_token"):
+            # what users of other tools quote; a job's token may not read the organization's members
+            raise Err(422, "Could not resolve to a node with the global id of 'T_1'.")
+        for name, asked in (("reviewers", users), ("teams", teams)):
+            for each in asked:
+                if each not in pull[name]:
+                    pull[name].append(each)
+                    key = "requested_reviewer" if name == "reviewers" else "requested_team"
+                    self.add_event(
+                        repo, number, "review_requested", request.who["login"], **{key: each}
+                    )
+        return self.json(self.pull_object(repo, number, in_list=True), 201)
+
+    def add_event(
+        self, repo: Repo, number: int, event: str, actor: str = "octocat", **more: str
+    ) -> None:
+        """Also for tests: something that happened to a pull request."""
+        repo.events.setdefault(number, []).append({"event": event, "actor": actor, **more})
+
+    @route("GET", "~/issues/<int:number>/events", "issues/list-events", "pull_requests:read")
+    def list_events(self, request, repo, body, number):
+        self.pull(repo, number)
+        user = self.example("pulls/get", 200, repo)["user"]
+        told = []
+        for place, event in enumerate(repo.events.get(number, []), 1):
+            actor = {**user, "login": event["actor"]}
+            value = {
+                "id": place,
+                "node_id": "E",
+                "url": f"{self.url(repo)}/issues/events/{place}",
+                "actor": actor,
+                "event": event["event"],
+                "commit_id": None,
+                "commit_url": None,
+                "created_at": now(),
+                "performed_via_github_app": None,
+            }
+            if event["event"] == "review_requested":
+                value["review_requester"] = actor
+            if "requested_reviewer" in event:
+                value["requested_reviewer"] = {**user, "login": event["requested_reviewer"]}
+            if "requested_team" in event:
+                value["requested_team"] = self.team_object(event["requested_team"])
+            told.append(value)
+        return self.page(request, told)
 
     # -- comments ------------------------------------------------------------------------------
 

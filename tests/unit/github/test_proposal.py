@@ -72,7 +72,9 @@ def test_a_first_certificate(make: Make) -> None:
         found.files[f"{HOME}/certificate.json"] == found.files[f"{HOME}/accepted-certificate.json"]
     )
     assert "\nEvidence-SHA256: " in found.message
-    assert found.body.startswith("# Certification\n\n- **CERTIFIED** `tiny-mvp`")
+    marker, _, content = found.body.partition("\n")
+    assert marker.startswith("<!-- aprqa-ci:certified ")
+    assert content.startswith("# Certification\n\n- **CERTIFIED** `tiny-mvp`")
     assert found.body.endswith("\nthe run\n")
     assert "aprqa score certifications/tiny-mvp --explain" in found.body
     assert "+aprqa/tiny-1M,,1M,tiny,CERTIFIED,1000,A,mvp" in found.diff
@@ -215,7 +217,8 @@ def test_hostile_answers_do_not_act_in_the_text(make: Make, tmp_path: Path) -> N
     bundle = made_bundle(tmp_path / "b", outcomes={scenario_id(): Outcome.FALSIFIED}, mend=mend)
     found = proposal(make(bundle))
     # Squashing makes a commit message of title and text, in which GitHub looks for orders.
-    for text in (found.title, found.body, found.message):
+    _, _, content = found.body.partition("\n")
+    for text in (found.title, content, found.message):
         assert "@org" not in text
         assert "fixes #1" not in text
         assert "://evil" not in text

@@ -1,0 +1,93 @@
+import base64
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aprqa_ci.github.certified import Certified, certified_by, marker_of
+
+answers = pytest.importorskip("aprqa_ci.github.answers")
+
+ONE = Certified(
+    playbook="tiny-mvp",
+    path="playbooks/tiny-mvp.yaml",
+    model="acme/tiny",
+    tier="mvp",
+    finished="2026-01-02T00:00:00Z",
+    base="main",
+)
+
+
+def read(
+    body: str | None = None,
+    *,
+    author: str | None = "bot",
+    branch: str = "aprqa/certify/tiny-mvp",
+    repository: str | None = "acme/widgets",
+    state: str = "open",
+) -> Certified | None:
+    told: dict[str, Any] = {
+        "number": 1,
+        "html_url": "u",
+        "state": state,
+        "title": "t",
+        "body": marker_of(ONE) + "text" if body is None else body,
+        "user": {"login": author} if author else None,
+        "head": {
+            "ref": branch,
+            "sha": "0" * 40,
+            "repo": {"full_name": repository} if repository else None,
+        },
+        "base": {"ref": "main", "sha": "0" * 40},
+    }
+    pull = msgspec.convert(told, type=answers.PullRequest)
+    return certified_by(pull, author="bot", repository="acme/widgets")
+
+
+def marked(**changes: str) -> str:
+    return marker_of(msgspec.structs.replace(ONE, **changes))
+
+
+def forged(data: bytes) -> str:
+    return f"<!-- aprqa-ci:certified {base64.b32encode(data).decode()} -->\n"
+
+
+def test_what_is_written_is_read() -> None:
+    assert read() == ONE
+    assert read(marker_of(ONE).replace("\n", "\r\n") + "text") == ONE
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"author": "human"},
+        {"author": None},
+        {"branch": "aprqa/certify/other"},
+        {"branch": "tiny-mvp"},
+        {"repository": "stranger/widgets"},
+        {"repository": None},
+        {"state": "closed"},
+        {"body": ""},
+        {"body": "a quotation:\n" + marker_of(ONE)},
+        {"body": marked(playbook="another")},
+        {"body": marked(tier="gigantic")},
+        {"body": marked(finished="yesterday")},
+        {"body": marked(finished="")},
+        {"body": forged(b"{}")},
+        {"body": forged(b"\xff\xfe")},
+        {"body": "<!-- aprqa-ci:certified AAA -->\n"},
+    ],
+)
+def test_what_is_not_ours_beyond_doubt_is_not_ours(case: dict[str, Any]) -> None:
+    assert read(**case) is None
+
+
+@given(st.text(max_size=300), st.text(max_size=300))
+def test_no_name_ends_the_marker(path: str, model: str) -> None:
+    text = marked(path=path, model=model)
+    assert text.count("-->") == text.count("<!--") == text.count("\n") == 1
+    found = read(text)
+    assert found is not None
+    assert (found.path, found.model) == (path, model)
