@@ -316,7 +316,7 @@ class FakeHub:
                 )
         return None
 
-    def dispatch(self, request):
+    def dispatch(self, request: Any) -> Any:
         if request.path.startswith("/_blob/"):
             return self.blob_download(request)
         if request.path == "/graphql":

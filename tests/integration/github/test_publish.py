@@ -13,6 +13,8 @@ import pytest
 from aprqa_ci.certification.bundle import Bundle, write_bundle
 from aprqa_ci.cli.main import run
 from aprqa_ci.evidence.record import EvidenceRecord
+from aprqa_ci.github.auto_merge import AutoMerge
+from aprqa_ci.github.settings import load_publishing
 from aprqa_ci.planning.plan import PlacedOut
 from aprqa_ci.vocabulary import Outcome
 from aprqa_ci.wire import pretty_json
@@ -477,6 +479,19 @@ def test_without_the_right_there_is_a_note_and_no_check_run(
 
 
 @pytest.mark.usefixtures("job", "pull")
+def test_the_right_that_is_missing_is_named_once(
+    hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.tokens["gha"]["permissions"]["checks"] = "read"
+    two = made_bundle(tmp_path / "two", playbook="second-mvp", model="aprqa/second-2B")
+    assert publish(made_bundle(tmp_path / "one"), two) == 0
+    out = capsys.readouterr().out
+    assert out.count("`checks: write`") == 1
+    assert "for that reason none of aprqa / second-mvp" in out
+    assert len(bodies(hub)) == 1
+
+
+@pytest.mark.usefixtures("job", "pull")
 def test_a_check_run_that_is_refused_for_another_reason_is_not_delivered(
     hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -562,6 +577,90 @@ def test_other_places_can_be_named(hub: FakeHub, registry: bytes, tmp_path: Path
     changed = hub.repo.git(*command).split()
     assert changed[0] == "certs/tiny-mvp/accepted-certificate.json"
     assert changed[-1] == "data/all.csv"
+
+
+FOLLOWED = ("--reviewer", "alice", "--auto-merge", "squash", "--close-superseded")
+
+
+@pytest.mark.usefixtures("job", "registry")
+def test_a_pull_request_is_followed_up(
+    hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert publish(made_bundle(tmp_path / "b"), more=FOLLOWED) == 0
+    out = capsys.readouterr().out
+    assert "tiny-mvp: asked for a review: alice" in out
+    assert (hub.repo.pulls[1]["reviewers"], hub.repo.pulls[1]["auto_merge"]) == (
+        ["alice"],
+        "squash",
+    )
+    assert publish(made_bundle(tmp_path / "b"), more=FOLLOWED) == 0
+    assert [event["event"] for event in hub.repo.events[1]] == [
+        "review_requested",
+        "auto_merge_enabled",
+    ]
+    # Somebody registers newer evidence by hand: what is open would bring the row back.
+    registry = hub.repo.git(
+        "cat-file", "blob", "aprqa/certify/tiny-mvp:docs/certifications/models.csv", raw=True
+    )
+    hub.repo.commit_files("main", {"docs/certifications/models.csv": registry})
+    older = made_bundle(tmp_path / "older", days=-1)
+    assert publish(older, more=("--close-superseded", "--dry-run")) == 0
+    assert "tiny-mvp: would close #1, superseded by what stands on" in capsys.readouterr().out
+    assert hub.repo.pulls[1]["state"] == "open"
+    assert publish(older, more=("--close-superseded",)) == 0
+    assert hub.repo.pulls[1]["state"] == "closed"
+    assert hub.repo.branch("aprqa/certify/tiny-mvp") is None
+
+
+@pytest.mark.usefixtures("job", "registry")
+def test_the_settings_hold_where_no_option_does(
+    hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chosen = msgspec.structs.replace(
+        load_publishing(), reviewers=("alice",), auto_merge=AutoMerge.MERGE
+    )
+    monkeypatch.setattr("aprqa_ci.github.publish.load_publishing", lambda: chosen)
+    assert publish(made_bundle(tmp_path / "b"), more=("--auto-merge", "off")) == 0
+    assert hub.repo.pulls[1]["reviewers"] == ["alice"]
+    assert hub.repo.pulls[1]["auto_merge"] is None
+
+
+@pytest.mark.usefixtures("job", "registry")
+def test_reviewers_that_are_none_stop_everything(
+    hub: FakeHub, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    hub.log.clear()
+    assert publish(made_bundle(tmp_path / "b"), more=("--reviewer", "other/team")) == 2
+    assert "a team of other, not of acme" in capsys.readouterr().err
+    assert hub.log == []
+
+
+@pytest.mark.parametrize(("outcomes", "code"), [(None, 4), (FELL, 1)])
+@pytest.mark.usefixtures("job", "registry")
+def test_what_was_asked_for_and_is_not_there_is_not_delivered(
+    *,
+    hub: FakeHub,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    outcomes: Any,
+    code: int,
+) -> None:
+    hub.repo.allows_auto_merge = False
+    hub.repo.collaborators = set()
+    assert publish(made_bundle(tmp_path / "b", outcomes=outcomes), more=FOLLOWED) == code
+    out = capsys.readouterr().out
+    assert out.count("\nnot delivered: ") == 2
+    assert "Allow auto-merge" in out
+    assert hub.repo.pulls[1]["state"] == "open"
+
+
+@pytest.mark.usefixtures("registry")
+def test_a_strangers_evidence_touches_no_pull_request(
+    job: Job, hub: FakeHub, tmp_path: Path
+) -> None:
+    fork_run(job, hub)
+    assert publish(made_bundle(tmp_path / "b"), more=("--mode", "pr", *FOLLOWED)) == 0
+    assert not [path for _, path, _ in hub.log if "/pulls" in path]
 
 
 # What can go wrong

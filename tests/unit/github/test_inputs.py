@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aprqa_ci.errors import InputError
+from aprqa_ci.github.auto_merge import AutoMerge
 from aprqa_ci.github.comment import CommentMode
 from aprqa_ci.github.inputs import INPUT_NAMES, ActionInputs, Command, read_inputs
 from aprqa_ci.github.publish import Mode
@@ -62,6 +63,36 @@ def test_all_inputs_of_a_merge() -> None:
     assert (read.publish, read.comment_mode) == (Mode.PR, CommentMode.CHANGES)
     assert read.token == "secret"
     assert "secret" not in repr(read)
+
+
+def test_what_is_done_with_pull_requests() -> None:
+    read = read_inputs(
+        given_(
+            command="certify",
+            playbooks="p",
+            reviewers="alice\nacme/qa\n",
+            auto_merge="squash",
+            close_superseded="true",
+            author="my-app[bot]",
+        )
+    )
+    assert read.reviewers == ("alice", "acme/qa")
+    assert (read.auto_merge, read.close_superseded) == (AutoMerge.SQUASH, True)
+    assert read.author == "my-app[bot]"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("auto_merge", "yes"), ("close_superseded", "1"), ("author", "two words")],
+)
+def test_what_cannot_be_done_with_pull_requests(name: str, text: str) -> None:
+    (told,) = problems(command="merge", **{name: text})
+    assert name.replace("_", "-") in told
+
+
+def test_a_reporter_opens_no_pull_request() -> None:
+    told = problems(command="report", plan="p", evidence="e", reviewers="alice")
+    assert told == ["the input reviewers belongs to certify and merge, not to report"]
 
 
 def test_an_unknown_command_is_guessed_at() -> None:
