@@ -13,14 +13,17 @@ import msgspec
 
 from aprqa_ci import __version__
 from aprqa_ci.errors import InputError, Problem
+from aprqa_ci.evidence.own_gates import own_gate_record
 from aprqa_ci.evidence.reading import parse_evidence, write_evidence
-from aprqa_ci.evidence.record import EvidenceRecord
+from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
 from aprqa_ci.files import read_bounded, sha256_bytes, write_atomic
 from aprqa_ci.planning.plan import Baseline, Plan
 from aprqa_ci.reports.run_report import RunReport, run_report
 from aprqa_ci.scoring.certificate import Certificate, baseline_from, build_certificate
 from aprqa_ci.scoring.evaluate import score_evidence
+from aprqa_ci.scoring.ledger import planned_ledger
 from aprqa_ci.scoring.policies import DEFAULT_POLICY, load_policy
+from aprqa_ci.scoring.runs import newest_run
 from aprqa_ci.scoring.score import Score
 from aprqa_ci.vocabulary import Status
 from aprqa_ci.wire import MAX_WIRE_BYTES, pretty_json, read_wire
@@ -34,6 +37,7 @@ __all__ = [
     "baseline_in",
     "read_bundle",
     "read_plan",
+    "with_own_gates",
     "write_bundle",
 ]
 
@@ -79,6 +83,7 @@ def write_bundle(
         OSError: the directory cannot be written.
     """
     playbook = plan.playbooks[0].name
+    records = with_own_gates(records, plan)
     write_atomic(directory / PLAN_NAME, pretty_json(plan))
     data = write_evidence(directory / EVIDENCE_NAME, records)
     score = score_evidence(
@@ -100,6 +105,36 @@ def write_bundle(
     return Bundle(
         directory=directory, plan=plan, records=records, score=score, certificate=certificate
     )
+
+
+def with_own_gates(records: tuple[EvidenceRecord, ...], plan: Plan) -> tuple[EvidenceRecord, ...]:
+    """Return the records with one for each gate that the playbook defines. Pure.
+
+    The newest run gets them; scoring makes its own verdict of the same facts.
+
+    Args:
+        records: the evidence of the one playbook, earlier runs included.
+        plan: its plan.
+    """
+    own = {gate.scenario for gate in plan.playbooks[0].own_gates}
+    run = [record for record in newest_run(records) if record.meta(MetadataKey.SCENARIO) not in own]
+    if not own or not run:
+        return records
+    ledger = planned_ledger(run, plan)
+    made = tuple(
+        own_gate_record(
+            entry.own_gate,
+            cell=plan.cells[0],
+            outcome=entry.outcome,
+            reason=entry.reason,
+            cause=entry.cause,
+            run=ledger.records,
+        )
+        for entry in ledger.scenarios
+        if entry.own_gate is not None and entry.outcome is not None
+    )
+    ids = {record.id for record in made}
+    return (*(record for record in records if record.id not in ids), *made)
 
 
 def read_bundle(directory: Path) -> Bundle:

@@ -1,4 +1,4 @@
-"""``aprqa engines``, ``aprqa gates`` and ``aprqa tiers``."""
+"""``aprqa engines``, ``aprqa facts``, ``aprqa gates`` and ``aprqa tiers``."""
 
 import click
 from rich.table import Table
@@ -11,9 +11,10 @@ from aprqa_ci.execution.engines.registry import describe
 from aprqa_ci.execution.engines.registry import engines as known_engines
 from aprqa_ci.gates import canonical_gate_id, foreign_gates, gate_catalogue
 from aprqa_ci.planning.tiers import load_tiers
+from aprqa_ci.playbook.conditions.catalogue import fact_catalogue, function_catalogue
 from aprqa_ci.wire import near_name, pretty_json
 
-__all__ = ["engines", "gates", "tiers"]
+__all__ = ["engines", "facts", "gates", "tiers"]
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 
@@ -108,3 +109,23 @@ def tiers(*, as_json: bool) -> None:
             ),
             soft_wrap=True,
         )
+
+
+@click.command()
+@_json_option
+def facts(*, as_json: bool) -> None:
+    """What the conditions of a playbook may speak of."""
+    known, functions = list(fact_catalogue().values()), list(function_catalogue().values())
+    if as_json:
+        write_out(pretty_json({"facts": known, "functions": functions}).decode())
+        return
+    out = console()
+    for fact in known:
+        needs = f"; needs {', '.join(fact.needs)}" if fact.needs else ""
+        offered = "" if fact.offered else "; recorded by nothing here"
+        out.print(Text(f"{fact.name}  {fact.type} of a {fact.of}{needs}{offered}", style="bold"))
+        out.print(Text(f"  {fact.meaning}"), soft_wrap=True)
+    for function in functions:
+        takes = ", ".join(function.takes)
+        out.print(Text(f"{function.name}({takes})  {function.gives}", style="bold"))
+        out.print(Text(f"  {function.meaning}"), soft_wrap=True)

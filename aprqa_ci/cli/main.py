@@ -29,6 +29,7 @@ _COMMANDS = {
     "validate": ("validate", "Check playbooks, plans, evidence, certificates and models.csv."),
     "engines": ("catalogues", "Which engines are here, and how to get the others."),
     "gates": ("catalogues", "What each gate means."),
+    "facts": ("catalogues", "What the conditions of a playbook may speak of."),
     "tiers": ("catalogues", "What each tier tests, and what it can end in."),
 }
 

@@ -9,7 +9,16 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from aprqa_ci.vocabulary import Backend, FailurePolicy, Modality, ModelFormat, SizeCategory
+from aprqa_ci.vocabulary import (
+    Backend,
+    Category,
+    FailurePolicy,
+    Gateway,
+    Modality,
+    ModelFormat,
+    Severity,
+    SizeCategory,
+)
 from aprqa_ci.wire import WireModel, digest_of
 
 __all__ = [
@@ -22,6 +31,7 @@ __all__ = [
     "PlacedOut",
     "Plan",
     "PlannedCell",
+    "PlannedGate",
     "PlannedModel",
     "PlannedPlaybook",
     "PlannedScenario",
@@ -148,6 +158,24 @@ class GroundTruth(WireModel, frozen=True, kw_only=True):
     quantization: str | None = None
 
 
+class PlannedGate(WireModel, frozen=True, kw_only=True):
+    """A gate that the playbook itself defines, judged when all cells have ended."""
+
+    id: str
+    """What the playbook calls it."""
+    scenario: str
+    """``<playbook>#<id>``: what stands for it among the scenarios."""
+    gate_id: str
+    """``playbook:<id>``, so that no playbook can speak for a gate of the catalogue."""
+    category: Category
+    """The part of the score that it costs points in when it does not hold."""
+    severity: Severity
+    """P0: no certificate when it does not hold."""
+    description: str
+    condition: str
+    """In the language of ``docs/playbook.md``."""
+
+
 class PlannedPlaybook(WireModel, frozen=True, kw_only=True):
     """One playbook's part of the plan, and all that scoring needs to know of it."""
 
@@ -181,6 +209,21 @@ class PlannedPlaybook(WireModel, frozen=True, kw_only=True):
     measure: int = 5
     """Measured runs of a measurement."""
     baseline: Baseline | None = None
+    # Absent rather than empty: a plan without them has the digest that it always had.
+    gates: tuple[PlannedGate, ...] | msgspec.UnsetType = msgspec.UNSET
+    """The gates that the playbook defines; absent when it defines none that can be judged."""
+    switched_off: tuple[Gateway, ...] | msgspec.UnsetType = msgspec.UNSET
+    """Gateways that the playbook switches off; they are tested and never passed."""
+
+    @property
+    def own_gates(self) -> tuple[PlannedGate, ...]:
+        """The gates that the playbook defines, perhaps none."""
+        return self.gates or ()
+
+    @property
+    def gateways_off(self) -> tuple[Gateway, ...]:
+        """The gateways that the playbook switches off, perhaps none."""
+        return self.switched_off or ()
 
 
 RunnerLabel = Annotated[str, Meta(min_length=1, max_length=256)]

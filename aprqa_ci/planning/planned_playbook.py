@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from aprqa_ci.gates import gate_catalogue
+from aprqa_ci.planning.falsification import planned_gates
 from aprqa_ci.planning.oracle_settings import oracle_settings
 from aprqa_ci.planning.performance import answer_tokens, limits_for, measured_text
 from aprqa_ci.planning.plan import (
@@ -20,7 +21,8 @@ from aprqa_ci.planning.plan import (
 from aprqa_ci.planning.suites import draw_prompt, load_suites
 from aprqa_ci.planning.tiers import Tier
 from aprqa_ci.playbook.load import LoadedPlaybook
-from aprqa_ci.vocabulary import Category, Modality, ModelFormat
+from aprqa_ci.playbook.model import Playbook
+from aprqa_ci.vocabulary import Category, Gateway, Modality, ModelFormat
 
 __all__ = ["planned_playbook"]
 
@@ -56,6 +58,7 @@ def planned_playbook(
         for index, name in enumerate((*tier.suites * _PROBE_PROMPTS,)[:_PROBE_PROMPTS])
         if suites[name].has(Modality.RUN)
     ]
+    own = planned_gates(playbook, cells, baseline=baseline is not None)
     return PlannedPlaybook(
         name=playbook.name,
         path=_relative(loaded.path, root),
@@ -66,8 +69,12 @@ def planned_playbook(
         seed=seed,
         failure_policy=playbook.failure_policy,
         narrowed=narrowed,
-        declared_not_run=loaded.declared_not_run,
-        warnings=tuple(str(warning) for warning in loaded.warnings) + _uncovered(tier, cells),
+        declared_not_run=tuple(sorted((*loaded.declared_not_run, *own.not_run))),
+        warnings=(
+            *(str(warning) for warning in loaded.warnings),
+            *_uncovered(tier, cells),
+            *own.warnings,
+        ),
         performance=limits_for(playbook),
         oracles=oracle_settings(playbook),
         warmup=playbook.profile_ci.warmup if playbook.profile_ci else 1,
@@ -84,7 +91,19 @@ def planned_playbook(
             seed=seed,
         ),
         baseline=baseline,
+        gates=own.gates or msgspec.UNSET,
+        switched_off=_switched_off(playbook) or msgspec.UNSET,
     )
+
+
+def _switched_off(playbook: Playbook) -> tuple[Gateway, ...]:
+    switches = {
+        Gateway.G1: playbook.gates.g1_model_loads,
+        Gateway.G2: playbook.gates.g2_basic_inference,
+        Gateway.G3: playbook.gates.g3_no_crashes,
+        Gateway.G4: playbook.gates.g4_output_quality,
+    }
+    return tuple(gateway for gateway, on in switches.items() if not on)
 
 
 def _uncovered(tier: Tier, cells: Sequence[PlannedCell]) -> tuple[str, ...]:

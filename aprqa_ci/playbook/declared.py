@@ -56,11 +56,6 @@ DECLARED_NOT_RUN: tuple[str, ...] = (
     "differential_tests.inference_compare",
     "differential_tests.tensor_diff",
     "differential_tests.validate_stats",
-    "falsification_gates",
-    "gates.g1_model_loads",
-    "gates.g2_basic_inference",
-    "gates.g3_no_crashes",
-    "gates.g4_output_quality",
     "mvp_matrix",
     "ollama_parity",
     "profile_ci.formats",
@@ -70,8 +65,8 @@ DECLARED_NOT_RUN: tuple[str, ...] = (
     "trace_payload",
     "verification_tests",
 )
-"""Paths that this version accepts and does not execute. Of ``gates``, only a ``false`` counts:
-``true`` asks for what happens anyway."""
+"""Paths that this version accepts and does not execute. What a plan leaves out of the sections that
+are executed is added when it is made."""
 
 Numbers = Annotated[float, Meta(ge=0.0, le=1e9)]
 
@@ -92,8 +87,6 @@ def _asks_for(data: Mapping[str, Any], path: str) -> bool:
         value = value.get(key) if isinstance(value, Mapping) else None
         if isinstance(value, Mapping) and value.get("enabled") is False:
             return False
-    if path.startswith("gates."):
-        return value is False
     return value not in (None, [])
 
 
@@ -124,16 +117,17 @@ class PropertyTests(WireModel, frozen=True, kw_only=True):
 
 
 class FalsificationGate(WireModel, frozen=True, kw_only=True):
-    """A gate with a condition in the words of the existing tool."""
+    """A gate of the playbook's own: a condition over what was recorded."""
 
-    id: Name
-    """What the gate is called. Required."""
+    id: Word
+    """What the gate is called, each once; in plan and evidence ``playbook:`` stands before it.
+    Required."""
     description: ShortText
     """What it asks. Required."""
     condition: ShortText
-    """When it holds, in the language of the existing tool. Required."""
+    """When it holds, in the language of conditions. Required."""
     severity: Severity = Severity.P1
-    """How bad its failure is. Default: P1."""
+    """P0: no certificate when it does not hold; P1 and P2 cost points. Default: P1."""
 
 
 class StateTransition(WireModel, frozen=True, kw_only=True):

@@ -216,8 +216,9 @@ def _original(path: YamlPath, document: YamlDocument) -> YamlPath:
 def _note_ineffective(playbook: Playbook, data: Mapping[str, Any], note: NoteWarning) -> None:
     for gate in playbook.gates.__struct_fields__:
         if not getattr(playbook.gates, gate):
-            what = f"`gates.{gate}` is false, which has no effect: no gateway can be switched off"
-            note(WarningKind.GATEWAY_OFF, ("gates", gate), what, "leave it out")
+            what = f"`gates.{gate}` is false: a gateway that is off is never passed, so no run of "
+            what += "this playbook can be certified"
+            note(WarningKind.GATEWAY_OFF, ("gates", gate), what, "leave it out to certify")
     if "size_category" not in data["model"]:
         what = f"`model.size_category` is missing; {playbook.model.size_category} is taken"
         hint = "give the size, for performance limits depend on it"

@@ -160,7 +160,10 @@ class TestMatrix(WireModel, frozen=True, kw_only=True):
 
 
 class GateSwitches(WireModel, frozen=True, kw_only=True):
-    """The gateways, as the format lists them. None can be switched off; ``false`` is a warning."""
+    """The gateways, as the format lists them; one that is off bars a certificate.
+
+    It is tested all the same and never passed.
+    """
 
     g1_model_loads: bool = True
     """Gateway G1. Default: true."""
@@ -322,7 +325,7 @@ class Playbook(WireModel, frozen=True, kw_only=True):
     test_matrix: TestMatrix
     """The dimensions of the test. Required."""
     gates: GateSwitches = GateSwitches()
-    """The gateways; none can be switched off."""
+    """The gateways; one that is ``false`` bars a certificate."""
     oracles: Annotated[tuple[Oracle, ...], Meta(max_length=16)] = ()
     """Settings of the oracles that judge answers, each type once. Default: each one's own."""
     failure_policy: FailurePolicy = FailurePolicy.STOP_ON_P0
@@ -334,7 +337,7 @@ class Playbook(WireModel, frozen=True, kw_only=True):
     falsification_gates: Annotated[tuple[FalsificationGate, ...], Meta(max_length=1000)] | None = (
         None
     )
-    """Declared, not run."""
+    """Gates of the playbook's own, over what was recorded. Default: none."""
     state_machine: StateMachine | None = None
     """Declared, not run."""
     differential_tests: DifferentialTests | None = None

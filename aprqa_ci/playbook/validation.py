@@ -9,6 +9,8 @@ from typing import Any
 import msgspec
 
 from aprqa_ci.data_files import data_directory
+from aprqa_ci.playbook.conditions.condition import read_condition
+from aprqa_ci.playbook.conditions.tokens import ConditionError
 from aprqa_ci.playbook.finding import Finding
 from aprqa_ci.playbook.model import Playbook
 from aprqa_ci.playbook.yaml_source import YamlPath, show_path
@@ -32,6 +34,7 @@ _FOREIGN_SECTIONS: Mapping[str, str] = {
     "verification_gates": "a verification document",
 }
 _LONGEST_LIST = 1000
+_LONGEST_CONDITION = 2048
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -116,9 +119,34 @@ def _rules(data: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(path=("oracles", number), what=what, hint=hint)
         elif isinstance(kind, str):
             seen.add(kind)
+    yield from _condition_findings(data.get("falsification_gates"))
     metadata = data.get("metadata")
     if isinstance(metadata, dict) and "tier" in metadata:
         tier = metadata["tier"]
         if not (isinstance(tier, str) and tier):
             what = "`metadata.tier` must be the name of a tier, as text"
             yield Finding(path=("metadata", "tier"), what=what)
+
+
+def _condition_findings(gates: object) -> Iterator[Finding]:
+    """Find conditions that cannot be read, and gates that share an id."""
+    seen: set[str] = set()
+    for number, gate in enumerate(gates if isinstance(gates, list) else ()):
+        if not isinstance(gate, dict):
+            continue
+        name, condition = gate.get("id"), gate.get("condition")
+        if isinstance(name, str) and name.casefold() in seen:
+            what = f"`falsification_gates[{number}]` is the gate {name!r} again"
+            yield Finding(path=("falsification_gates", number, "id"), what=what)
+        elif isinstance(name, str):
+            seen.add(name.casefold())
+        if isinstance(condition, str) and 0 < len(condition) <= _LONGEST_CONDITION:
+            try:
+                read_condition(condition)
+            except ConditionError as error:
+                what = (
+                    f"`falsification_gates[{number}].condition`: {error.what} (column "
+                    f"{error.column})"
+                )
+                path = ("falsification_gates", number, "condition")
+                yield Finding(path=path, what=what, hint=error.hint)

@@ -18,7 +18,7 @@ class WarningKind(StrEnum):
     UNUSUAL_NAME = "unusual-name"
     AUTO_SIZE = "auto-size"
     GATEWAY_OFF = "gateway-off"
-    """A gateway is set to ``false``, which has no effect."""
+    """A gateway is set to ``false``, so no run can be certified."""
     SIZE_MISSING = "size-missing"
     """The size is not given, so the limits of the default size hold."""
 

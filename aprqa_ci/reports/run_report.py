@@ -29,6 +29,15 @@ class ReportedScenario:
     @property
     def gate(self) -> Gate | None:
         """The gate it counts for; absent for a gate that is in no catalogue."""
+        if (own := self.score.own_gate) is not None:
+            return Gate(
+                id=own.gate_id,
+                category=own.category,
+                severity=own.severity,
+                made_by="derived",
+                meaning=own.description,
+                remedy=f"The playbook's condition {own.condition}",
+            )
         return gate_catalogue().get(self.score.gate_id)
 
     @property

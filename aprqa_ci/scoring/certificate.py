@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import msgspec
+
 from aprqa_ci.errors import InputError
 from aprqa_ci.evidence.record import EvidenceHost, EvidenceRecord, MetadataKey, machine_of
 from aprqa_ci.planning.plan import Baseline, BaselineCell, PlacedOut, Plan, digest_for_playbook
@@ -27,6 +29,7 @@ from aprqa_ci.scoring.certificate_parts import (
     CertifiedTally,
     CertifiedThroughput,
 )
+from aprqa_ci.scoring.certified_gates import CertifiedGate, certified_gates
 from aprqa_ci.scoring.evaluate import own_records
 from aprqa_ci.scoring.runs import newest_run, time_span
 from aprqa_ci.scoring.score import Score, Tally
@@ -112,6 +115,9 @@ class Certificate(WireModel, frozen=True, kw_only=True):
     """Time of the oldest record of the run; RFC 3339, UTC."""
     finished: str | None
     """Time of the newest record of the run; RFC 3339, UTC."""
+    # Absent rather than empty: a certificate without them has the digest that it always had.
+    gates: tuple[CertifiedGate, ...] | msgspec.UnsetType = msgspec.UNSET
+    """The gates that the playbook defines; absent when there are none."""
 
 
 def build_certificate(
@@ -246,6 +252,7 @@ def build_certificate(
         ),
         started=span and span[0],
         finished=span and span[1],
+        gates=certified_gates(score) or msgspec.UNSET,
     )
 
 

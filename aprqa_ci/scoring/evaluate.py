@@ -69,7 +69,7 @@ def score_evidence(
     entry = None if own_plan is None else own_plan.playbooks[0]
     judgement = _judge(run, own_plan, policy)
     ledger, points = judgement.ledger, judgement.points
-    scored = tuple(each for each in ledger.scenarios if each.gateway or each.category)
+    scored = tuple(each for each in ledger.scenarios if each.in_the_score)
     totals = Tally.of(scored)
     tier = None if entry is None else entry.tier
     return Score(
@@ -118,6 +118,7 @@ def own_records(
         return tuple(records)
     name = _own_plan(plan, playbook).playbooks[0].name
     ids = {scenario.id: cell.playbook for cell in plan.cells for scenario in cell.scenarios}
+    ids |= {gate.scenario: each.name for each in plan.playbooks for gate in each.own_gates}
     return tuple(
         record
         for record in records

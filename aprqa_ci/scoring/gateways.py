@@ -19,7 +19,8 @@ def evaluate_gateways(ledger: Ledger) -> dict[Gateway, GatewayResult]:
       and for G3, any record at all is Crashed.
     - *passed*: every cell of the plan has planned records of it and all of them are Corroborated.
       Without a plan: some record of it is Corroborated.
-    - *not evaluated*: anything else. A skipped or missing record never passes.
+    - *not evaluated*: the playbook switches it off, and anything else. A skipped or missing
+      record never passes.
     """
     return {gateway: _evaluate(gateway, ledger) for gateway in Gateway}
 
@@ -36,6 +37,13 @@ def _evaluate(gateway: Gateway, ledger: Ledger) -> GatewayResult:
             records=tuple(record.id for record in failures),
         )
     entries = ledger.by_gateway(gateway)
+    if gateway in ledger.gateways_off:
+        return GatewayResult(
+            gateway=gateway,
+            state=GatewayState.NOT_EVALUATED,
+            reasons=("the playbook switches it off, so no run of it can pass it",),
+            records=tuple(record for entry in entries for record in entry.records),
+        )
     shown = [entry for entry in entries if entry.outcome is Outcome.CORROBORATED]
     gaps = _gaps(gateway, ledger, entries) if ledger.cells is not None else ()
     behind = tuple(record for entry in entries for record in entry.records)

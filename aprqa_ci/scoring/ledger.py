@@ -5,13 +5,16 @@ strays, and then a finding names it.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey, model_id_of
 from aprqa_ci.gates import gate_catalogue
+from aprqa_ci.planning.falsification import OWN_GATE_PREFIX
 from aprqa_ci.planning.plan import PlacedOut, Plan, PlannedCell, digest_for_playbook
+from aprqa_ci.scoring.playbook_gates import judge_gate
+from aprqa_ci.scoring.recorded_facts import RunView
 from aprqa_ci.scoring.runs import attempt_of, instant
 from aprqa_ci.scoring.score import Finding, FindingKind, ScenarioScore
 from aprqa_ci.scoring.wording import brief, named
@@ -50,6 +53,8 @@ class Ledger:
     findings: tuple[Finding, ...]
     cells: tuple[PlannedCell, ...] | None = None
     """The plan's cells; absent without a plan."""
+    gateways_off: tuple[Gateway, ...] = ()
+    """Gateways that the playbook switches off."""
 
     def by_gateway(self, gateway: Gateway) -> tuple[ScenarioScore, ...]:
         """Return the scenarios that count for a gateway."""
@@ -57,7 +62,9 @@ class Ledger:
 
     def by_category(self, category: Category) -> tuple[ScenarioScore, ...]:
         """Return the scenarios that count for a category."""
-        return tuple(entry for entry in self.scenarios if entry.category is category)
+        return tuple(
+            entry for entry in self.scenarios if entry.category is category and entry.in_the_score
+        )
 
 
 def cell_name(record: EvidenceRecord) -> str:
@@ -69,7 +76,9 @@ def cell_name(record: EvidenceRecord) -> str:
 
 def planned_ledger(records: Iterable[EvidenceRecord], plan: Plan) -> Ledger:
     """Hold the records of one run against a plan of one playbook."""
-    planned = {scenario.id: scenario for cell in plan.cells for scenario in cell.scenarios}
+    planned = {each.id: each.gate_id for cell in plan.cells for each in cell.scenarios}
+    own = {gate.scenario: gate for playbook in plan.playbooks for gate in playbook.own_gates}
+    planned |= {name: gate.gate_id for name, gate in own.items()}
     run = _in_order(records)
     groups: defaultdict[str, list[EvidenceRecord]] = defaultdict(list)
     unknown: list[str] = []
@@ -78,7 +87,7 @@ def planned_ledger(records: Iterable[EvidenceRecord], plan: Plan) -> Ledger:
         name = record.meta(MetadataKey.SCENARIO)
         if name is None or name not in planned:
             unknown.append(name or record.id)
-        elif planned[name].gate_id != record.gate_id:
+        elif planned[name] != record.gate_id:
             wrong_gate.append(name)
         else:
             groups[name].append(record)
@@ -95,6 +104,7 @@ def planned_ledger(records: Iterable[EvidenceRecord], plan: Plan) -> Ledger:
         for cell in plan.cells
         for scenario in cell.scenarios
     )
+    entries += tuple(own_gate_entries(plan, groups))
     findings = (
         _finding("unknown-scenario", "records that belong to no planned scenario", unknown),
         _finding("wrong-gate", "records that name another gate than the plan does", wrong_gate),
@@ -103,7 +113,12 @@ def planned_ledger(records: Iterable[EvidenceRecord], plan: Plan) -> Ledger:
         _finding(
             "repeated-plan-id",
             "scenario ids that stand in the plan more than once",
-            _repeated(scenario.id for cell in plan.cells for scenario in cell.scenarios),
+            _repeated(
+                (
+                    *(scenario.id for cell in plan.cells for scenario in cell.scenarios),
+                    *(gate.scenario for entry in plan.playbooks for gate in entry.own_gates),
+                )
+            ),
         ),
         _finding(
             "repeated-record-id",
@@ -111,6 +126,7 @@ def planned_ledger(records: Iterable[EvidenceRecord], plan: Plan) -> Ledger:
             _repeated(record.id for record in run),
         ),
         _unknown_gates(entries),
+        _unfounded(entries, groups),
         _other_models(run, plan),
     )
     return Ledger(
@@ -118,6 +134,7 @@ def planned_ledger(records: Iterable[EvidenceRecord], plan: Plan) -> Ledger:
         records=run,
         findings=tuple(entry for entry in findings if entry is not None),
         cells=plan.cells,
+        gateways_off=tuple(gate for entry in plan.playbooks for gate in entry.gateways_off),
     )
 
 
@@ -128,6 +145,50 @@ def not_run(ledger: Ledger, placed_out: Iterable[PlacedOut]) -> tuple[PlacedOut,
     """
     incomplete = {entry.cell for entry in ledger.scenarios if entry.outcome is None}
     return tuple(each for each in placed_out if each.cell in incomplete)
+
+
+def own_gate_entries(
+    plan: Plan, groups: Mapping[str, Sequence[EvidenceRecord]]
+) -> Iterator[ScenarioScore]:
+    """Return the verdicts on the gates that the plan's playbooks define.
+
+    Args:
+        plan: the plan.
+        groups: the records of one run by scenario id. Those of the gates themselves decide nothing:
+            the verdict is made of the others.
+    """
+    deciding = {name: record for name, group in groups.items() if (record := _deciding(group))}
+    for playbook in plan.playbooks:
+        view = RunView(playbook=playbook, cells=plan.cells_of(playbook.name), records=deciding)
+        for gate in playbook.own_gates:
+            verdict = judge_gate(gate, view)
+            yield ScenarioScore(
+                scenario=gate.scenario,
+                cell=playbook.name,
+                gate_id=gate.gate_id,
+                gateway=None,
+                category=gate.category,
+                outcome=verdict.outcome,
+                earned=verdict.outcome is Outcome.CORROBORATED,
+                reason=brief(verdict.reason),
+                cause=verdict.cause,
+                records=tuple(record.id for record in groups.get(gate.scenario, ())),
+                own_gate=gate,
+            )
+
+
+def _unfounded(
+    entries: Iterable[ScenarioScore], groups: Mapping[str, Sequence[EvidenceRecord]]
+) -> Finding | None:
+    """Name the playbook's gates whose record says something else than the facts do."""
+    names = [
+        entry.scenario
+        for entry in entries
+        if entry.own_gate is not None
+        and any(record.outcome is not entry.outcome for record in groups.get(entry.scenario, ()))
+    ]
+    label = "gates of the playbook whose record the facts do not bear out"
+    return _finding("unfounded-verdict", label, names)
 
 
 def unplanned_ledger(records: Iterable[EvidenceRecord]) -> Ledger:
@@ -260,7 +321,13 @@ def _unknown_gates(entries: Iterable[ScenarioScore]) -> Finding | None:
         "gate ids that no catalogue has and that count nowhere "
         "(--policy apr-qa-0 scores evidence of the existing tool)"
     )
-    unknown = {entry.gate_id for entry in entries if (entry.gateway or entry.category) is None}
+    # What a playbook's own gate is, its plan says; without one it counts nowhere either.
+    unknown = {
+        entry.gate_id
+        for entry in entries
+        if (entry.gateway or entry.category) is None
+        and not entry.gate_id.startswith(OWN_GATE_PREFIX)
+    }
     return _finding("unknown-gate", label, unknown)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from aprqa_ci.planning.plan import PlacedOut
+from aprqa_ci.planning.plan import PlacedOut, PlannedGate
 from aprqa_ci.scoring.wording import brief
 from aprqa_ci.vocabulary import (
     Backend,
@@ -45,6 +45,7 @@ FindingKind = Literal[
     "other-model",
     "repeated-plan-id",
     "repeated-record-id",
+    "unfounded-verdict",
     "unknown-gate",
     "unknown-scenario",
     "wrong-gate",
@@ -118,6 +119,19 @@ class ScenarioScore:
     """Of a skip: whose doing it was, for example ``infrastructure:engine-missing``."""
     records: tuple[str, ...]
     """The ids of the records behind it."""
+    own_gate: PlannedGate | None = None
+    """The gate, where the playbook defines it and not the catalogue."""
+
+    @property
+    def in_the_score(self) -> bool:
+        """Whether it takes part in the score.
+
+        A gate that the playbook defines can cost points and never earn any: who writes the gates
+        would otherwise write the score.
+        """
+        if self.own_gate is not None and self.earned:
+            return False
+        return self.gateway is not None or self.category is not None
 
     @property
     def outcome_text(self) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from aprqa_ci.planning.plan import PlacedOut
 from aprqa_ci.scoring.score import Finding, GatewayResult, ScenarioScore
 from aprqa_ci.scoring.wording import brief, counted, named
-from aprqa_ci.vocabulary import Gateway, GatewayState, Outcome, Status
+from aprqa_ci.vocabulary import Gateway, GatewayState, Outcome, Severity, Status
 
 __all__ = ["Standing", "decide_status"]
 
@@ -38,7 +38,7 @@ def decide_status(standing: Standing) -> tuple[Status, tuple[str, ...]]:
 
     The first rule that fits decides; the obstacles name what every rule found:
 
-    1. a gateway failed: BLOCKED
+    1. a gateway failed, or a gate of severity P0 that the playbook defines: BLOCKED
     2. a scenario was skipped for the machine's sake, or is missing: INCONCLUSIVE
     3. the score is below the limit: BLOCKED
     4. a gateway was not evaluated: BLOCKED
@@ -48,6 +48,7 @@ def decide_status(standing: Standing) -> tuple[Status, tuple[str, ...]]:
     """
     rules = (
         (Status.BLOCKED, _gateway_obstacles(standing, GatewayState.FAILED)),
+        (Status.BLOCKED, _own_gate_obstacles(standing)),
         (Status.INCONCLUSIVE, _untested(standing)),
         (Status.BLOCKED, _score_obstacles(standing)),
         (Status.BLOCKED, _gateway_obstacles(standing, GatewayState.NOT_EVALUATED)),
@@ -67,6 +68,16 @@ def _gateway_obstacles(standing: Standing, state: GatewayState) -> tuple[str, ..
             more = f", and {others} more" if others else ""
             obstacles.append(f"Gateway {entry.gateway} {words}: {entry.reasons[0]}{more}")
     return tuple(obstacles)
+
+
+def _own_gate_obstacles(standing: Standing) -> tuple[str, ...]:
+    return tuple(
+        f"The playbook's gate {entry.own_gate.id} (P0) failed: {entry.reason}"
+        for entry in standing.scenarios
+        if entry.own_gate is not None
+        and entry.own_gate.severity is Severity.P0
+        and entry.outcome is Outcome.FALSIFIED
+    )
 
 
 def _untested(standing: Standing) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from aprqa_ci.execution.oracles.text import fenced_blocks, plain_answer, quoted
 from aprqa_ci.planning.oracle_choice import code_language
 from aprqa_ci.wire import WireModel
 
-__all__ = ["ResponseConfig", "ResponseOracle"]
+__all__ = ["ResponseConfig", "ResponseOracle", "relevance_of"]
 
 
 class ResponseConfig(WireModel, frozen=True, kw_only=True):
@@ -80,15 +80,9 @@ class ResponseOracle:
         """Return what to say of the relevance, and the fault if it is too low."""
         if not self.config.min_relevance:
             return "", ""
-        least = response_settings().relevance_from_words
-        if len(text.split()) < least:
-            return f", fewer than {least} words: relevance not measured", ""
-        if fenced_blocks(text) or code_language(question.prompt) is not None:
-            return ", about code: relevance not measured", ""
-        asked = _content_words(question.prompt)
-        if not asked:
-            return ", the prompt has no content words: relevance not measured", ""
-        share = len(asked & _content_words(text)) / len(asked)
+        share = relevance_of(question.prompt, text)
+        if isinstance(share, str):
+            return f", {share}: relevance not measured", ""
         said = f"{share:.2f} of the prompt's content words"
         if share < self.config.min_relevance:
             return (
@@ -96,6 +90,22 @@ class ResponseOracle:
                 f"the answer takes up only {said}, {self.config.min_relevance:g} are asked for",
             )
         return f", taking up {said}", ""
+
+
+def relevance_of(prompt: str, answer: str) -> float | str:
+    """Return the share of the prompt's content words that an answer takes up, 0 to 1.
+
+    Short answers and code need not take any up; then why it is not measured is returned.
+    """
+    least = response_settings().relevance_from_words
+    if len(answer.split()) < least:
+        return f"fewer than {least} words"
+    if fenced_blocks(answer) or code_language(prompt) is not None:
+        return "about code"
+    asked = _content_words(prompt)
+    if not asked:
+        return "the prompt has no content words"
+    return len(asked & _content_words(answer)) / len(asked)
 
 
 _ASKS_FOR_ECHO = re.compile(

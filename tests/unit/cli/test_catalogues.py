@@ -8,6 +8,7 @@ from aprqa_ci.execution.engines.interface import Capability, EngineInfo
 from aprqa_ci.execution.engines.registry import engine_names
 from aprqa_ci.gates import gate_catalogue
 from aprqa_ci.planning.tiers import load_tiers
+from aprqa_ci.playbook.conditions.catalogue import fact_catalogue, function_catalogue
 from aprqa_ci.vocabulary import Backend, ModelFormat
 
 if TYPE_CHECKING:
@@ -93,6 +94,19 @@ def test_ids_of_the_existing_tool_are_explained(aprqa: "Aprqa") -> None:
     assert "F-GOLDEN-RULE-001  COMP  P1" in ended.out
     told = json.loads(aprqa("gates", "F-GOLDEN-RULE-003", "--json").out)
     assert [each["id"] for each in told] == ["F-GOLDEN-RULE-001", "F-GOLDEN-RULE-003"]
+
+
+def test_facts_are_explained(aprqa: "Aprqa") -> None:
+    ended = aprqa("facts")
+    assert ended.code == 0
+    for fact in fact_catalogue().values():
+        assert f"{fact.name}  {fact.type} of a {fact.of}" in ended.out
+        assert fact.meaning in ended.out
+    assert "mqs_score  number of a run; recorded by nothing here" in ended.out
+    assert "gpu_tps  number of a run; needs gpu, F-PERF-TPS-001" in ended.out
+    assert "arithmetic_oracle(prompt, output)  boolean" in ended.out
+    told = json.loads(aprqa("facts", "--json").out)
+    assert [each["name"] for each in told["functions"]] == list(function_catalogue())
 
 
 def test_single_gates_are_explained(aprqa: "Aprqa") -> None:

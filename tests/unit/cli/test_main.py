@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[3]
 PROMISED = {
     "certify", "plan", "run", "merge", "score", "report", "register", "validate", "engines",
-    "gates", "tiers",
+    "gates", "facts", "tiers",
 }  # fmt: skip
 COMMANDS = cli.list_commands(click.Context(cli))
 
