@@ -42,8 +42,8 @@ certify-quick certify-smoke certify-mvp certify-full:
 	@$(MAKE) --no-print-directory certify TIER=$(@:certify-%=%)
 
 # What the action installs on a runner, for the tests that run its workflows without a network.
-.cache/venvs/.installed: $(VENV)/.installed-test requirements/run.txt requirements/github.txt scripts/action/bootstrap.py
-	for command in run merge; do \
+.cache/venvs/.installed: $(VENV)/.installed-test requirements/run.txt requirements/hub.txt requirements/github.txt scripts/action/bootstrap.py
+	for command in plan run merge; do \
 		APRQA_VENVS=.cache/venvs INPUT_COMMAND=$$command $(BIN)/python -I scripts/action/bootstrap.py --install-only || exit; \
 	done
 	@touch $@
@@ -75,6 +75,8 @@ schemas: $(VENV)/.installed
 lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/run.txt
 	sed -i "1i # Locked: every dependency with the digests of its files. Made by make lock." requirements/run.txt
+	uv pip compile pyproject.toml --extra hub --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/hub.txt
+	sed -i "1i # Locked: the same, and what fetching models needs. Made by make lock." requirements/hub.txt
 	uv pip compile pyproject.toml --extra github --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/github.txt
 	sed -i "1i # Locked: the same, and what publishing to GitHub needs. Made by make lock." requirements/github.txt
 	uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/test.txt

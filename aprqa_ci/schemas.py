@@ -17,6 +17,7 @@ import msgspec.inspect
 
 from aprqa_ci.certification.timings import TIMINGS_SCHEMA, CellTimings
 from aprqa_ci.evidence.record import EvidenceRecord
+from aprqa_ci.execution.fetching.manifest import MODELS_SCHEMA, Models
 from aprqa_ci.planning.plan import PLAN_SCHEMA, Plan
 from aprqa_ci.planning.runner_classes import RUNNERS_SCHEMA, RunnerFile
 from aprqa_ci.planning.suites import Suite
@@ -79,6 +80,13 @@ SCHEMAS: Final[tuple[SchemaEntry, ...]] = (
         description="The result of one run of one playbook, whatever its status.",
         model=Certificate,
         version=CERTIFICATE_SCHEMA,
+    ),
+    SchemaEntry(
+        name="models",
+        title="Models",
+        description="What was fetched for a plan: repositories, commits, files and digests.",
+        model=Models,
+        version=MODELS_SCHEMA,
     ),
     SchemaEntry(
         name="suite",

@@ -1,5 +1,7 @@
 """Fixtures that many tests share."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,16 @@ from tests.tiny_llama import write_tiny_llama
 # A busy machine is no failure of what is tested.
 settings.register_profile("aprqa", deadline=None)
 settings.load_profile("aprqa")
+
+
+@pytest.fixture(autouse=True)
+def environment_stays() -> Iterator[None]:
+    """Commands that run models take variables out of the environment of their process."""
+    kept = dict(os.environ)
+    yield
+    if dict(os.environ) != kept:
+        os.environ.clear()
+        os.environ.update(kept)
 
 
 @pytest.fixture(scope="session")

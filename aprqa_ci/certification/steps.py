@@ -30,6 +30,7 @@ from aprqa_ci.evidence.merging import MANIFEST_NAME, Merged, ShardManifest, merg
 from aprqa_ci.evidence.reading import read_evidence, write_evidence
 from aprqa_ci.evidence.record import EvidenceRecord
 from aprqa_ci.execution.engines.registry import engine_names
+from aprqa_ci.execution.fetching.manifest import MODELS_NAME, Models
 from aprqa_ci.execution.host import HostDescription, describe_host
 from aprqa_ci.execution.machine import Observer, RunEnvironment
 from aprqa_ci.execution.preflight import PreflightWorld, preflight
@@ -52,6 +53,7 @@ __all__ = [
     "merge_shards",
     "register_bundle",
     "run_shard",
+    "shard_named",
 ]
 
 _COMMAND_SECONDS = 10
@@ -98,7 +100,7 @@ class Surroundings:
             threads=1 if sizes == {SizeCategory.TINY} else threads,
         )
 
-    def preflight_world(self, output: Path) -> PreflightWorld:
+    def preflight_world(self, output: Path, models: Models | None = None) -> PreflightWorld:
         """Return what the checks before a shard need of it."""
         return PreflightWorld(
             environment=self.environment,
@@ -106,6 +108,7 @@ class Surroundings:
             root=self.root,
             run_command=self.run_command,
             output=output,
+            models=models,
         )
 
     def host(self) -> HostDescription:
@@ -218,6 +221,7 @@ def run_shard(
     attempt: int = 1,
     run_id: str | None = None,
     resume: bool = False,
+    models: Models | None = None,
     surroundings: Surroundings,
     observer: Observer | None = None,
 ) -> RunOutput:
@@ -232,6 +236,7 @@ def run_shard(
         attempt: counts repetitions of the shard.
         run_id: common to all shards of the run; the plan's digest if absent.
         resume: go on with an interrupted run.
+        models: what was fetched for it; kept with the evidence.
         surroundings: the outside world.
         observer: watches; absent, nobody does.
 
@@ -239,12 +244,12 @@ def run_shard(
         InputError: the plan has no such shard.
         AprqaError: the run was interrupted; the journal holds what was recorded.
     """
-    shard = _shard(plan, shard_id)
+    shard = shard_named(plan, shard_id)
     wanted = set(shard.cells)
     problems = preflight(
         [cell for cell in plan.cells if cell.id in wanted],
         {playbook.name: playbook for playbook in plan.playbooks},
-        surroundings.preflight_world(out),
+        surroundings.preflight_world(out, models),
     )
     output = run_into(
         out,
@@ -260,7 +265,11 @@ def run_shard(
         host=surroundings.host(),
         observer=observer or Silence(),
     )
-    data = write_evidence(out / EVIDENCE_NAME, output.records)
+    files = {EVIDENCE_NAME: sha256_bytes(write_evidence(out / EVIDENCE_NAME, output.records))}
+    if models is not None:
+        data = pretty_json(models)
+        write_atomic(out / MODELS_NAME, data)
+        files[MODELS_NAME] = sha256_bytes(data)
     manifest = ShardManifest(
         plan_digest=plan_digest(plan),
         shard=shard_id,
@@ -270,7 +279,7 @@ def run_shard(
         host=output.host,
         runner=shard.runner,
         exit=0,
-        files={EVIDENCE_NAME: sha256_bytes(data)},
+        files=files,
         model_digests=output.digests,
     )
     write_atomic(out / MANIFEST_NAME, pretty_json(manifest))
@@ -354,7 +363,12 @@ def _earlier_records(directory: Path) -> tuple[EvidenceRecord, ...]:
     return read_evidence(path) if path.exists() else ()
 
 
-def _shard(plan: Plan, shard_id: str) -> PlannedShard:
+def shard_named(plan: Plan, shard_id: str) -> PlannedShard:
+    """Return the shard of that name.
+
+    Raises:
+        InputError: the plan has no such shard.
+    """
     for shard in plan.shards:
         if shard.id == shard_id:
             return shard

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aprqa_ci.certification.bundle import CERTIFICATE_NAME, PLAN_NAME, Bundle, read_plan
+from aprqa_ci.certification.bundle import CERTIFICATE_NAME, PLAN_NAME, Bundle
 from aprqa_ci.certification.collecting import collect_shards
 from aprqa_ci.certification.sealing import seal_shard
 from aprqa_ci.certification.steps import (
     certify_plan,
-    make_plan,
     merge_shards,
     run_shard,
 )
@@ -28,6 +27,8 @@ from aprqa_ci.cli.action_step import (
     silence,
     write,
 )
+from aprqa_ci.cli.fetch_step import fetch_step, models_for, resolve_step, surroundings_offline
+from aprqa_ci.cli.offline import go_offline
 from aprqa_ci.cli.output import (
     attempt_lines,
     raise_for,
@@ -36,11 +37,18 @@ from aprqa_ci.cli.output import (
     show_score,
 )
 from aprqa_ci.cli.progress import progress
+from aprqa_ci.cli.step_plan import (
+    CERTIFICATIONS,
+    plan_given,
+    plan_made,
+    plan_to_fetch,
+    require_running,
+)
 from aprqa_ci.errors import AprqaError, DeliveryError, InconclusiveError, InputError, Problem
+from aprqa_ci.execution.fetching.offline import offline_environment
 from aprqa_ci.files import write_atomic
-from aprqa_ci.github.activity import Activity, activity_for
 from aprqa_ci.github.annotations import annotations_of
-from aprqa_ci.github.context import EventContext, read_context
+from aprqa_ci.github.context import read_context
 from aprqa_ci.github.inputs import Command, read_inputs
 from aprqa_ci.github.outputs import MAX_SUMMARY_BYTES
 from aprqa_ci.github.publish import PublishOptions, publish
@@ -48,7 +56,7 @@ from aprqa_ci.github.workflow_commands import Annotation, Level, annotate, stop_
 from aprqa_ci.markdown import bullets, code_span, heading, join
 from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.planning.matrix import Matrix, matrix_of
-from aprqa_ci.planning.plan import PlacedOut, Plan, plan_digest
+from aprqa_ci.planning.plan import PlacedOut, plan_digest
 from aprqa_ci.planning.runner_classes import (
     RUNNERS_PATH,
     RunnerClass,
@@ -66,6 +74,8 @@ __all__ = ["OUTPUT_NAMES", "action"]
 
 OUTPUT_NAMES = {
     Command.PLAN: ("matrix", "groups", "shard-count", "plan", "plan-digest"),
+    Command.RESOLVE: ("cache-key", "models"),
+    Command.FETCH: ("models",),
     Command.RUN: (),
     Command.MERGE: (
         *("verdict", "mqs", "grade", "status", "certificate"),
@@ -75,9 +85,9 @@ OUTPUT_NAMES = {
 """The outputs of the action by the command that sets them; certify and report set those of merge.
 Each is a name of ``action.yml``."""
 
-_CERTIFICATIONS = Path("certifications")
 _EVIDENCE = "evidence"
 _SHARD = "shard"
+_TOKENS = {"INPUT_TOKEN", "INPUT_HF_TOKEN"}
 _WORST_FIRST = (Status.BLOCKED, Status.INCONCLUSIVE, Status.PROVISIONAL, Status.CERTIFIED)
 _LEVELS = {Status.BLOCKED: Level.ERROR, Status.INCONCLUSIVE: Level.ERROR}
 
@@ -91,6 +101,9 @@ def action() -> None:
     commands.
     """
     environment = dict(os.environ)
+    if environment.get("INPUT_COMMAND") not in {Command.RESOLVE, Command.FETCH}:
+        go_offline()
+        environment = offline_environment(environment)
     annotations: list[Annotation] = []
     ending: AprqaError | None = None
     # Nearly all that is printed holds words of models, playbooks and engines.
@@ -127,13 +140,17 @@ def _perform(environment: Mapping[str, str], annotations: list[Annotation]) -> N
     step = ActionStep(
         inputs=inputs,
         context=context,
-        environment={name: text for name, text in environment.items() if name != "INPUT_TOKEN"},
+        environment={name: text for name, text in environment.items() if name not in _TOKENS},
         out=log_console(),
         annotations=annotations,
     )
     match inputs.command:
         case Command.PLAN:
             _plan(step)
+        case Command.RESOLVE:
+            resolve_step(step, plan_to_fetch(step))
+        case Command.FETCH:
+            fetch_step(step, plan_to_fetch(step))
         case Command.RUN:
             _run(step)
         case Command.MERGE | Command.REPORT:
@@ -144,7 +161,7 @@ def _perform(environment: Mapping[str, str], annotations: list[Annotation]) -> N
 
 def _plan(step: ActionStep) -> None:
     inputs = step.inputs
-    plan = _make_plan(
+    plan = plan_made(
         step,
         PlanOptions(
             tier=inputs.tier,
@@ -186,8 +203,8 @@ def _plan(step: ActionStep) -> None:
 
 def _run(step: ActionStep) -> None:
     inputs, context = step.inputs, step.context
-    _require_running(context)
-    plan = _plan_of(step)
+    require_running(context)
+    plan = plan_given(step)
     shard = inputs.shard or ""
     directory = inputs.output / _SHARD
     # On a runner that outlives its jobs, what lies there is of another run.
@@ -200,7 +217,8 @@ def _run(step: ActionStep) -> None:
                 out=directory,
                 attempt=context.run_attempt,
                 run_id=f"github-{context.run_id}",
-                surroundings=step.surroundings,
+                models=models_for(step, plan),
+                surroundings=surroundings_offline(step),
                 observer=observer,
             )
     except InputError:
@@ -234,11 +252,11 @@ def _run(step: ActionStep) -> None:
 
 
 def _merge(step: ActionStep) -> None:
-    plan = _plan_of(step)
+    plan = plan_given(step)
     root = step.inputs.evidence or step.inputs.output / _EVIDENCE
     collected = collect_shards(root, plan_digest=plan_digest(plan))
     merged, bundles = merge_shards(
-        collected.directories, plan, out=step.inputs.output / _CERTIFICATIONS
+        collected.directories, plan, out=step.inputs.output / CERTIFICATIONS
     )
     for name in collected.other_plan:
         step.say(f"{name} does not count: it ran the plan of an earlier attempt")
@@ -258,11 +276,13 @@ def _merge(step: ActionStep) -> None:
 
 def _certify(step: ActionStep) -> None:
     inputs = step.inputs
-    _require_running(step.context)
-    plan = _make_plan(step, PlanOptions(tier=inputs.tier, only=inputs.only))
-    out = inputs.output / _CERTIFICATIONS
+    require_running(step.context)
+    plan = plan_made(step, PlanOptions(tier=inputs.tier, only=inputs.only))
+    out = inputs.output / CERTIFICATIONS
     with progress(step.out) as observer:
-        bundles = certify_plan(plan, out=out, surroundings=step.surroundings, observer=observer)
+        bundles = certify_plan(
+            plan, out=out, surroundings=surroundings_offline(step), observer=observer
+        )
     _finish(step, bundles)
 
 
@@ -329,28 +349,6 @@ def _note_verdict(step: ActionStep, bundle: Bundle) -> None:
         step.annotations.extend(annotations_of(bundle.report, playbook=playbook.path))
 
 
-def _make_plan(step: ActionStep, options: PlanOptions) -> Plan:
-    _require_running(step.context)
-    plan = make_plan(
-        step.inputs.playbooks,
-        options=options,
-        surroundings=step.surroundings,
-        certifications=_CERTIFICATIONS,
-    )
-    for playbook in plan.playbooks:
-        for warning in playbook.warnings:
-            step.note(Level.WARNING, playbook.name, warning, playbook.path)
-    return plan
-
-
-def _require_running(context: EventContext) -> None:
-    if activity_for(context) in {Activity.PLAN_ONLY, Activity.REPORT_ONLY}:
-        event = context.event if context.action is None else f"{context.event} ({context.action})"
-        what = f"nothing is run for the event {event}"
-        hint = "use pull_request, push, schedule, workflow_dispatch or merge_group"
-        raise InputError(Problem(what=what, hint=hint))
-
-
 def _runners(path: Path | None) -> tuple[RunnerClass, ...]:
     if path is None and not RUNNERS_PATH.exists():
         return default_runners()
@@ -363,16 +361,6 @@ def _groups(matrix: Matrix) -> str:
         return matrix.text
     groups = Matrix(levels=2, shards=0, include=({"group": "g01", "matrix": matrix.text},))
     return groups.text
-
-
-def _plan_of(step: ActionStep) -> Plan:
-    path = step.inputs.plan or step.inputs.output / PLAN_NAME
-    plan = read_plan(path)
-    wanted, found = step.inputs.plan_digest, plan_digest(plan)
-    if wanted is not None and found != wanted:
-        what = f"the plan is not the one that was made ({found[:12]}…, not {wanted[:12]}…)"
-        raise InputError(Problem(what=what, path=path, hint="plan and run again"))
-    return plan
 
 
 def _placed_out(

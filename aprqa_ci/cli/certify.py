@@ -8,6 +8,7 @@ from rich.text import Text
 from aprqa_ci.certification.bundle import CERTIFICATE_NAME, EVIDENCE_NAME
 from aprqa_ci.certification.steps import Surroundings, certify_plan, make_plan, register_bundle
 from aprqa_ci.cli.listing import list_plan
+from aprqa_ci.cli.offline import go_offline
 from aprqa_ci.cli.options import plan_options, playbooks_argument, workers_option
 from aprqa_ci.cli.output import console, raise_for, show_failures, show_paths, show_score
 from aprqa_ci.cli.progress import progress
@@ -58,6 +59,7 @@ def certify(
 
     PLAYBOOK is a file, a directory or a glob. Each playbook's bundle goes to OUT/<playbook name>.
     """
+    go_offline()
     surroundings = Surroundings(workers=workers)
     plan = make_plan(
         playbooks,

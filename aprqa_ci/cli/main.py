@@ -15,6 +15,7 @@ __all__ = ["cli", "run"]
 _COMMANDS = {
     "certify": ("certify", "Plan, run, score, report and register playbooks in one go."),
     "plan": ("plan", "Expand playbooks into scenarios and pack them into shards."),
+    "fetch": ("fetch", "Fetch the models that playbooks or a plan need, and check them."),
     "run": ("run", "Run one shard of a plan, or chosen cells of a playbook."),
     "merge": ("merge", "Merge the evidence of shards and prove that it is complete."),
     "score": ("score", "Score evidence: gateways, categories, MQS, grade, status."),

@@ -6,7 +6,9 @@ import click
 from rich.text import Text
 
 from aprqa_ci.certification.bundle import read_plan
+from aprqa_ci.certification.fetching import models_of
 from aprqa_ci.certification.steps import Surroundings, certify_plan, make_plan, run_shard
+from aprqa_ci.cli.offline import go_offline
 from aprqa_ci.cli.options import plan_options, workers_option
 from aprqa_ci.cli.output import console, raise_for, show_failures, show_paths, show_score
 from aprqa_ci.cli.progress import progress
@@ -36,6 +38,12 @@ __all__ = ["run"]
     show_default=True,
     help="Where evidence goes.",
 )
+@click.option(
+    "--models",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="The manifest of `aprqa fetch --plan`; held against the cache and kept with the evidence.",
+)
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run.")
 def run(
     *,
@@ -46,6 +54,7 @@ def run(
     options: PlanOptions,
     workers: int,
     output: Path,
+    models: Path | None,
     resume: bool,
 ) -> None:
     """Run one shard of a plan, or chosen cells of a playbook straight away.
@@ -53,6 +62,7 @@ def run(
     A shard leaves its evidence and a manifest in OUTPUT, for `aprqa merge`. A playbook leaves a
     bundle in OUTPUT/<playbook name>; nothing is registered.
     """
+    go_offline()
     if source.endswith(".json"):
         if options != PlanOptions():
             msg = "a plan says what is run; what narrows it belongs to `plan`"
@@ -63,10 +73,14 @@ def run(
             attempt=attempt,
             run_id=run_id,
             resume=resume,
+            models=models,
             surroundings=Surroundings(workers=workers),
             output=output,
         )
         return
+    if models is not None:
+        msg = "--models needs a plan; a playbook takes what the cache has"
+        raise InputError(msg)
     if shard is not None:
         msg = "--shard needs a plan; make one with `aprqa plan PLAYBOOK -o plan.json`"
         raise InputError(msg)
@@ -96,6 +110,7 @@ def _run_shard(
     attempt: int,
     run_id: str | None,
     resume: bool,
+    models: Path | None,
     surroundings: Surroundings,
     output: Path,
 ) -> None:
@@ -115,6 +130,7 @@ def _run_shard(
             attempt=attempt,
             run_id=run_id,
             resume=resume,
+            models=None if models is None else models_of(plan, models),
             surroundings=surroundings,
             observer=observer,
         )

@@ -12,6 +12,7 @@ from aprqa_ci.cli.output import console
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.merging import ShardManifest
 from aprqa_ci.evidence.reading import parse_evidence
+from aprqa_ci.execution.fetching.manifest import Models
 from aprqa_ci.files import read_bounded
 from aprqa_ci.planning.plan import PLAN_SCHEMA, Plan
 from aprqa_ci.playbook.load import load_playbook
@@ -31,6 +32,7 @@ class _Head(msgspec.Struct):
 _JSON_MODELS: dict[str, type] = {
     PLAN_SCHEMA: Plan,
     "aprqa-certificate/1": Certificate,
+    "aprqa-models/1": Models,
     "aprqa-shard/1": ShardManifest,
 }
 _PATTERNS = ("*.playbook.yaml", "plan.json", "evidence.json", "models.csv")

@@ -79,6 +79,11 @@ def record_of(
         MetadataKey.FINISH: result.finish,
         MetadataKey.SUITE: case.suite if case else "",
     }
+    if result.source is not None:
+        metadata |= {
+            MetadataKey.MODEL_REPO: result.source.repo,
+            MetadataKey.MODEL_COMMIT: result.source.commit,
+        }
     if result.engine is not None:
         metadata |= {
             MetadataKey.ENGINE: result.engine.engine,

@@ -50,6 +50,10 @@ class MetadataKey(StrEnum):
     KIND = "kind"
     """Of an answer that failed: ``garbage``, ``empty``, ``wrong`` or ``engine-error``."""
     ATTEMPT = "attempt"
+    MODEL_REPO = "model_repo"
+    """The repository of the hub that the model's files are of."""
+    MODEL_COMMIT = "model_commit"
+    """Its commit."""
 
 
 class EvidenceModel(WireModel, frozen=True, kw_only=True):

@@ -87,6 +87,9 @@ class CellRun:
             scenario=scenario,
             outcome=outcome,
             finished_at=self._machine.environment.now(),
+            source=self._machine.library.source(
+                self._playbook, self._cell.format, self._cell.quantization
+            ),
             **fields,
         )
         self._machine.record(result)

@@ -19,6 +19,7 @@ from typing import Self
 
 import msgspec
 
+from aprqa_ci.execution.fetching.offline import offline_environment
 from aprqa_ci.execution.host import oom_kills
 from aprqa_ci.execution.protocol import Reply, Request, decode_reply, encode
 
@@ -274,7 +275,7 @@ def _child_environment(environment: Mapping[str, str], threads: int) -> dict[str
     """Return the environment without secrets, offline, and with the thread count set."""
     kept = {
         name: value
-        for name, value in environment.items()
+        for name, value in offline_environment(environment).items()
         if not any(word in name.upper() for word in _SECRETS)
     }
     count = str(threads)
@@ -282,6 +283,5 @@ def _child_environment(environment: Mapping[str, str], threads: int) -> dict[str
         "OMP_NUM_THREADS": count,
         "OPENBLAS_NUM_THREADS": count,
         "MKL_NUM_THREADS": count,
-        "HF_HUB_OFFLINE": "1",
         "PYTHONUNBUFFERED": "1",
     }

@@ -1,4 +1,4 @@
-"""Reading the Hugging Face cache: where it is, and which snapshot a revision means.
+"""The Hugging Face cache: where it is, and which snapshot a revision means.
 
 The layout is the documented one of ``huggingface_hub``::
 
@@ -6,7 +6,7 @@ The layout is the documented one of ``huggingface_hub``::
     <hub>/models--<org>--<name>/snapshots/<commit>/    the files of that commit, links into blobs/
     <hub>/models--<org>--<name>/blobs/<digest>         the bytes
 
-Nothing is ever written here, and nothing is fetched.
+Nothing is fetched here, and nothing is written but what a revision stands for.
 """
 
 import re
@@ -16,9 +16,17 @@ from pathlib import Path, PurePosixPath
 from string import Template
 
 from aprqa_ci.errors import InputError
-from aprqa_ci.files import read_bounded
+from aprqa_ci.files import read_bounded, write_atomic
 
-__all__ = ["Snapshot", "SnapshotAbsentError", "find_snapshot", "hub_directory", "is_repo_id"]
+__all__ = [
+    "Snapshot",
+    "SnapshotAbsentError",
+    "find_snapshot",
+    "hub_directory",
+    "is_repo_id",
+    "record_revision",
+    "repo_folder",
+]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _REPO_PART = r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
@@ -76,7 +84,7 @@ def find_snapshot(hub: Path, repo: str, revision: str | None) -> Snapshot:
     Raises:
         SnapshotAbsentError: the cache does not hold it. Another snapshot is never taken instead.
     """
-    folder = hub / ("models--" + repo.replace("/", "--"))
+    folder = repo_folder(hub, repo)
     if not folder.is_dir():
         msg = f"{folder}: there is no such folder"
         raise SnapshotAbsentError(msg)
@@ -89,12 +97,32 @@ def find_snapshot(hub: Path, repo: str, revision: str | None) -> Snapshot:
     return Snapshot(directory=directory, commit=commit)
 
 
-def _read_ref(folder: Path, revision: str) -> str:
+def repo_folder(hub: Path, repo: str) -> Path:
+    """Return the folder of a repository for which :func:`is_repo_id` holds."""
+    return hub / ("models--" + repo.replace("/", "--"))
+
+
+def record_revision(hub: Path, repo: str, revision: str, commit: str) -> None:
+    """Write down which commit a branch or tag stands for; of a commit there is nothing to write.
+
+    Raises:
+        SnapshotAbsentError: no revision has such a name.
+        OSError: the cache cannot be written.
+    """
+    if not _COMMIT.fullmatch(revision):
+        write_atomic(_ref_path(repo_folder(hub, repo), revision), commit.encode("ascii"))
+
+
+def _ref_path(folder: Path, revision: str) -> Path:
     parts = PurePosixPath(revision).parts
     if not parts or not all(_REF_PART.fullmatch(part) for part in parts):
         msg = f"{revision!r} is not the name of a revision"
         raise SnapshotAbsentError(msg)
-    path = folder.joinpath("refs", *parts)
+    return folder.joinpath("refs", *parts)
+
+
+def _read_ref(folder: Path, revision: str) -> str:
+    path = _ref_path(folder, revision)
     if not path.is_file():
         msg = f"{path}: the cache does not know the revision {revision}"
         raise SnapshotAbsentError(msg)

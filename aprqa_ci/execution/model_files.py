@@ -20,6 +20,8 @@ class ModelFiles:
     """The directory that holds ``config.json``, ``tokenizer.json`` and the like."""
     source: str
     """How it was found: ``local_path``, ``huggingface-cache`` or ``apr-cache``."""
+    repo: str | None = None
+    """The repository of the hub's cache that it lies in."""
     revision: str | None = None
     """The commit of the repository, where the cache knows it."""
 

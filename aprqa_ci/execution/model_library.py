@@ -24,6 +24,7 @@ from aprqa_ci.execution.protocol import (
     Reply,
 )
 from aprqa_ci.execution.resolve import ModelNotFoundError, located_model, resolve_model
+from aprqa_ci.execution.result import ModelSource
 from aprqa_ci.planning.identifiers import variant_name
 from aprqa_ci.planning.plan import PlannedPlaybook
 from aprqa_ci.vocabulary import Backend, Modality, ModelFormat
@@ -82,6 +83,18 @@ class ModelLibrary:
             )
 
         return self._files.get((playbook.name, format_, quantization), find)
+
+    def source(
+        self, playbook: PlannedPlaybook, format_: ModelFormat, quantization: str | None
+    ) -> ModelSource | None:
+        """Return which commit of which repository the files are, where the cache knows it."""
+        try:
+            files = self.files(playbook, format_, quantization)
+        except (ModelNotFoundError, OSError):
+            return None
+        if files.repo is None or files.revision is None:
+            return None
+        return ModelSource(repo=files.repo, commit=files.revision)
 
     def ground_truth_files(self, playbook: PlannedPlaybook) -> ModelFiles | None:
         """Return the ground truth's files, or nothing when there are none here."""

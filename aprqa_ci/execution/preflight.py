@@ -13,11 +13,14 @@ from pathlib import Path
 
 from aprqa_ci.execution.engines.interface import EngineAbsentError
 from aprqa_ci.execution.engines.registry import engine_for
+from aprqa_ci.execution.fetching.manifest import Models
 from aprqa_ci.execution.gpu_devices import GpuDevice, RunCommand, visible_devices
 from aprqa_ci.execution.host import available_memory_mb
 from aprqa_ci.execution.limits import load_limits
+from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.execution.resolve import ModelNotFoundError, located_model, resolve_model
 from aprqa_ci.execution.result import Cause, ScenarioResult
+from aprqa_ci.planning.identifiers import variant_name
 from aprqa_ci.planning.model_size import placement_facts, scratch_gb
 from aprqa_ci.planning.plan import PlannedCell, PlannedPlaybook
 from aprqa_ci.vocabulary import Backend, Outcome
@@ -46,6 +49,8 @@ class PreflightWorld:
     run_command: RunCommand
     output: Path
     """Where evidence will be written."""
+    models: Models | None = None
+    """What was fetched for the cells, if something was."""
     scratch: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
     free_disk: Callable[[Path], int] = _free_disk
     """The bytes that are free where a path is, or will be."""
@@ -146,20 +151,40 @@ def _of_model(
     devices: Sequence[GpuDevice] | None,
 ) -> Iterator[_Found]:
     try:
-        size = resolve_model(
+        files = resolve_model(
             located_model(playbook.model, world.root),
             format=cell.format,
             quantization=cell.quantization,
             environment=world.environment,
             home=world.home,
-        ).size_bytes
+        )
+        size = files.size_bytes
     except (ModelNotFoundError, OSError) as error:
-        yield "preflight-model", str(error)
+        variant = variant_name(cell.format, cell.quantization)
+        reason = world.models and world.models.reason_for(playbook.model.hf_repo, variant)
+        yield "preflight-model", f"{reason}\n{error}" if reason else str(error)
         size = 0
     else:
+        yield from _of_fetched(files, world.models)
         yield from _of_memory(cell, size, world.available_memory_mb())
     if cell.backend is Backend.GPU:
         yield from _of_gpu(cell, size, devices)
+
+
+def _of_fetched(files: ModelFiles, models: Models | None) -> Iterator[_Found]:
+    """Hold what the cache has now against what was fetched; the inspection reads every byte."""
+    known = models.fetched(files.repo) if models is not None and files.repo is not None else ()
+    if not known:
+        return
+    if all(each.commit != files.revision for each in known):
+        what = f"{files.repo}: the cache has commit {files.revision}, and another was fetched"
+        yield "preflight-model", f"{what}; fetch again"
+        return
+    sizes = {file.path: file.size for each in known for file in each.files}
+    for path in files.weights:
+        name = next((each for each in sizes if path.as_posix().endswith(f"/{each}")), None)
+        if name is None or sizes[name] != path.stat().st_size:
+            yield "preflight-model", f"{path} is not the file that was fetched; fetch again"
 
 
 def _of_memory(cell: PlannedCell, size: int, free: int) -> Iterator[_Found]:

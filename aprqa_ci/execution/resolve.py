@@ -2,7 +2,7 @@
 
 1. ``model.local_path``, a file or a directory (flat, or with a folder per format);
 2. the Hugging Face cache, at the pinned revision or else ``main``: the repository itself and, for
-   GGUF, the sibling repository ``<name>-GGUF``;
+   GGUF, the sibling repository ``<name>-GGUF``; `aprqa fetch` puts there what it fetches;
 3. ``~/.cache/apr-models``: ``<org>/<name>``, ``<name-in-lower-case-with-dashes>``;
 4. the project's own cache, ``$APRQA_CACHE`` or ``~/.cache/aprqa``: ``models/<name in lower case>``,
    where ``scripts/fetch_smollm2.py`` puts what it fetches.
@@ -39,7 +39,17 @@ from aprqa_ci.files import slug
 from aprqa_ci.planning.plan import PlannedModel
 from aprqa_ci.vocabulary import ModelFormat
 
-__all__ = ["ModelNotFoundError", "located_model", "own_cache", "resolve_model"]
+__all__ = [
+    "HUB_SOURCE",
+    "ModelNotFoundError",
+    "hub_repositories",
+    "located_model",
+    "own_cache",
+    "resolve_model",
+]
+
+HUB_SOURCE = "huggingface-cache"
+"""What ``ModelFiles.source`` is for files in the cache of the hub."""
 
 
 class ModelNotFoundError(Exception):
@@ -60,13 +70,20 @@ class _Wanted:
     format: ModelFormat
     quantization: str | None
 
-    def files(self, found: WeightFiles, source: str, revision: str | None = None) -> ModelFiles:
+    def files(
+        self,
+        found: WeightFiles,
+        source: str,
+        repo: str | None = None,
+        revision: str | None = None,
+    ) -> ModelFiles:
         return ModelFiles(
             format=self.format,
             quantization=self.quantization,
             weights=found.weights,
             directory=found.directory,
             source=source,
+            repo=repo,
             revision=revision,
         )
 
@@ -84,6 +101,21 @@ def own_cache(environment: Mapping[str, str], home: Path) -> Path:
     """Return the project's own cache: ``$APRQA_CACHE`` or ``~/.cache/aprqa``."""
     value = environment.get("APRQA_CACHE")
     return Path(value) if value else home / ".cache" / "aprqa"
+
+
+def hub_repositories(
+    model: PlannedModel,
+    format: ModelFormat,  # noqa: A002 - the word of the field
+) -> tuple[tuple[str, str | None], ...]:
+    """Return the repositories of the hub that may have the format, in their order.
+
+    Each comes with its revision; without one, ``main`` is meant.
+    """
+    own = (model.hf_repo, model.revision)
+    if format is not ModelFormat.GGUF or model.hf_repo.upper().endswith("-GGUF"):
+        return (own,)
+    # Another repository, so the pinned commit says nothing of it; its own is recorded.
+    return (own, (f"{model.hf_repo}-GGUF", None))
 
 
 def located_model(model: PlannedModel, root: Path) -> PlannedModel:
@@ -139,14 +171,12 @@ def _places(
     wanted: _Wanted, environment: Mapping[str, str], home: Path
 ) -> Iterator[tuple[str, _Look]]:
     """Give the places in their order, each with its name and the way to look at it."""
-    repo, revision = wanted.model.hf_repo, wanted.model.revision
+    repo = wanted.model.hf_repo
     if wanted.model.local_path is not None:
         yield "local_path", partial(_look_locally, wanted, Path(wanted.model.local_path))
     hub = hub_directory(environment, home)
-    yield "huggingface-cache", partial(_look_in_hub, wanted, hub, repo, revision)
-    if wanted.format is ModelFormat.GGUF and not repo.upper().endswith("-GGUF"):
-        # Another repository, so the pinned commit says nothing of it; its own is recorded.
-        yield "huggingface-cache", partial(_look_in_hub, wanted, hub, f"{repo}-GGUF", None)
+    for repository, revision in hub_repositories(wanted.model, wanted.format):
+        yield HUB_SOURCE, partial(_look_in_hub, wanted, hub, repository, revision)
     apr = home / ".cache" / "apr-models"
     name = repo.rpartition("/")[2]
     for folder in (repo, re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")):
@@ -171,7 +201,7 @@ def _look_in_hub(wanted: _Wanted, hub: Path, repo: str, revision: str | None) ->
         raise WeightsAbsentError(str(error)) from error
     found = wanted.in_directory(snapshot.directory)
     _check_links(found, (hub,))
-    return wanted.files(found, "huggingface-cache", snapshot.commit)
+    return wanted.files(found, HUB_SOURCE, repo, snapshot.commit)
 
 
 def _look_in_cache(

@@ -7,7 +7,7 @@ from typing import Literal
 from aprqa_ci.planning.plan import PlannedCell, PlannedScenario
 from aprqa_ci.vocabulary import Outcome
 
-__all__ = ["AnswerKind", "Cause", "EngineRun", "Metrics", "ScenarioResult"]
+__all__ = ["AnswerKind", "Cause", "EngineRun", "Metrics", "ModelSource", "ScenarioResult"]
 
 
 AnswerKind = Literal["", "garbage", "empty", "wrong", "engine-error"]
@@ -37,6 +37,14 @@ class EngineRun:
     device: str
     """The device with its proof, for example ``cpu (numpy)``."""
     invocation: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """Which commit of which repository the files are."""
+
+    repo: str
+    commit: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,4 +80,6 @@ class ScenarioResult:
     """Each oracle's verdict, for example ``garbage=Corroborated; arithmetic=Falsified``."""
     finish: str = ""
     engine: EngineRun | None = None
+    source: ModelSource | None = None
+    """Where the files come from, when they lie in the cache of the hub."""
     finished_at: datetime

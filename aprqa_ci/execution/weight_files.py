@@ -1,4 +1,8 @@
-"""Choosing the weight files of one format in one directory, by their names alone."""
+"""Choosing the weight files of one format in one directory, by their names alone.
+
+The directory is one of this machine, or the listing of a repository of which nothing is here yet:
+what is fetched is chosen by the very rules by which it is found again.
+"""
 
 import re
 from collections.abc import Iterable
@@ -9,7 +13,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from aprqa_ci.errors import InputError
-from aprqa_ci.files import read_bounded
+from aprqa_ci.execution.file_tree import Disk, FileTree
 from aprqa_ci.vocabulary import ModelFormat
 from aprqa_ci.wire import decode_wire
 
@@ -52,6 +56,7 @@ _KNOWN_QUANTIZATION = re.compile(
     r"|tq[12]_0)"
     r"(?![a-z0-9_])"
 )
+_DISK = Disk()
 _ALIASES = {"fp16": "f16", "fp32": "f32"}
 _SPLIT = re.compile(r"(?P<stem>.+)-(?P<part>\d{5})-of-(?P<total>\d{5})(?P<suffix>\.[a-z]+)")
 
@@ -88,8 +93,20 @@ def quantization_in_name(name: str) -> str | None:
     return _ALIASES.get(found[-1], found[-1]) if found else None
 
 
-def find_weights(root: Path, *, format: ModelFormat, quantization: str | None) -> WeightFiles:  # noqa: A002 - the word of the field
+def find_weights(
+    root: Path,
+    *,
+    format: ModelFormat,  # noqa: A002 - the word of the field
+    quantization: str | None,
+    tree: FileTree = _DISK,
+) -> WeightFiles:
     """Find the weights of ``format`` in ``root``, or in the folder below it named as the format.
+
+    Args:
+        root: where to look.
+        format: the format wanted.
+        quantization: what the name of a GGUF file must claim; without one there must be one file.
+        tree: the files that ``root`` is of; this machine's, if no other is given.
 
     Raises:
         WeightsAbsentError: there are none.
@@ -97,15 +114,15 @@ def find_weights(root: Path, *, format: ModelFormat, quantization: str | None) -
     """
     reasons = []
     for directory in (root / format.value, root):
-        if not directory.is_dir():
+        if not tree.is_directory(directory):
             reasons.append(f"{directory}: there is no such folder")
             continue
         try:
-            weights = _weights_in(directory, format, quantization)
+            weights = _weights_in(tree, directory, format, quantization)
         except WeightsAbsentError as error:
             reasons.append(str(error))
             continue
-        home = root if not _configured(directory) and _configured(root) else directory
+        home = root if not _configured(tree, directory) and _configured(tree, root) else directory
         return WeightFiles(weights=weights, directory=home)
     raise WeightsAbsentError("; ".join(reasons))
 
@@ -121,7 +138,7 @@ def weights_of_file(path: Path, *, format: ModelFormat, quantization: str | None
         if format is not ModelFormat.SAFETENSORS:
             msg = f"{path}: is an index of SafeTensors files, not {format.value}"
             raise WeightsAbsentError(msg)
-        return WeightFiles(weights=_indexed(path), directory=path.parent)
+        return WeightFiles(weights=_indexed(_DISK, path), directory=path.parent)
     if path.suffix.lower() != f".{format.value}":
         msg = (
             f"{path}: is not a .{format.value} file; "
@@ -134,42 +151,42 @@ def weights_of_file(path: Path, *, format: ModelFormat, quantization: str | None
         raise WeightsAbsentError(msg)
     if format is not ModelFormat.GGUF:
         return WeightFiles(weights=(path,), directory=path.parent)
-    return WeightFiles(weights=_with_all_parts(path), directory=path.parent)
+    return WeightFiles(weights=_with_all_parts(_DISK, path), directory=path.parent)
 
 
 def _weights_in(
-    directory: Path, format_: ModelFormat, quantization: str | None
+    tree: FileTree, directory: Path, format_: ModelFormat, quantization: str | None
 ) -> tuple[Path, ...]:
     match format_:
         case ModelFormat.SAFETENSORS:
-            return _safetensors_in(directory)
+            return _safetensors_in(tree, directory)
         case ModelFormat.GGUF:
-            return _gguf_in(directory, quantization)
+            return _gguf_in(tree, directory, quantization)
         case ModelFormat.APR:
-            return (_only(directory, _files(directory, ".apr"), "APR"),)
+            return (_only(directory, _files(tree, directory, ".apr"), "APR"),)
 
 
-def _safetensors_in(directory: Path) -> tuple[Path, ...]:
+def _safetensors_in(tree: FileTree, directory: Path) -> tuple[Path, ...]:
     # The order of transformers: the whole model in one file wins over an index.
     single = directory / "model.safetensors"
-    if single.is_file():
+    if tree.is_file(single):
         return (single,)
     index = directory / INDEX_NAME
-    if index.is_file():
-        return _indexed(index)
-    files = _files(directory, ".safetensors")
+    if tree.is_file(index):
+        return _indexed(tree, index)
+    files = _files(tree, directory, ".safetensors")
     if parts := [path.name for path in files if _SPLIT.fullmatch(path.name)]:
         msg = f"{directory}: {INDEX_NAME} is missing for the shards {_listed(parts)}"
         raise WeightsFaultyError(msg)
     return (_only(directory, files, "SafeTensors"),)
 
 
-def _indexed(index: Path) -> tuple[Path, ...]:
+def _indexed(tree: FileTree, index: Path) -> tuple[Path, ...]:
     try:
         names = sorted(
             set(
                 decode_wire(
-                    read_bounded(index, _MAX_INDEX_BYTES), _Index, source=index
+                    tree.read(index, _MAX_INDEX_BYTES), _Index, source=index
                 ).weight_map.values()
             )
         )
@@ -182,7 +199,7 @@ def _indexed(index: Path) -> tuple[Path, ...]:
         msg = f"{index}: the index leads out of its directory with {_listed(astray)}"
         raise WeightsFaultyError(msg)
     paths = tuple(index.parent / name for name in names)
-    if missing := [path.name for path in paths if not path.is_file()]:
+    if missing := [path.name for path in paths if not tree.is_file(path)]:
         msg = f"{index}: {len(missing)} of {len(paths)} shards are missing: {_listed(missing)}"
         raise WeightsFaultyError(msg)
     return paths
@@ -199,16 +216,16 @@ def _stays_below(name: str) -> bool:
     )
 
 
-def _gguf_in(directory: Path, quantization: str | None) -> tuple[Path, ...]:
+def _gguf_in(tree: FileTree, directory: Path, quantization: str | None) -> tuple[Path, ...]:
     # Repositories of large models keep each quantization in a folder of its own.
-    folders = [directory, *(path for path in _entries(directory) if path.is_dir())]
+    folders = [directory, *(path for path in _entries(tree, directory) if tree.is_directory(path))]
     seen: list[str] = []
     for group in (folders[:1], folders[1:]):
         # A projector of images lies beside the language model and is not one.
         files = [
             path
             for folder in group
-            for path in _files(folder, ".gguf")
+            for path in _files(tree, folder, ".gguf")
             if not path.name.lower().startswith("mmproj")
         ]
         seen += [path.name for path in files]
@@ -220,7 +237,7 @@ def _gguf_in(directory: Path, quantization: str | None) -> tuple[Path, ...]:
             msg = f"{directory}: {len(names)} GGUF files match: {_listed(names)}{hint}"
             raise WeightsFaultyError(msg)
         if wanted:
-            return _with_all_parts(wanted[0])
+            return _with_all_parts(tree, wanted[0])
     label = "" if quantization is None else f" of {quantization}"
     held = f"; it has {_listed(seen)}" if seen else ""
     msg = f"{directory}: no GGUF file{label}{held}"
@@ -248,7 +265,7 @@ def _first_of(path: Path) -> Path:
     return path
 
 
-def _with_all_parts(path: Path) -> tuple[Path, ...]:
+def _with_all_parts(tree: FileTree, path: Path) -> tuple[Path, ...]:
     found = _SPLIT.fullmatch(path.name)
     if found is None:
         return (path,)
@@ -260,7 +277,7 @@ def _with_all_parts(path: Path) -> tuple[Path, ...]:
         path.with_name(f"{found['stem']}-{number:05d}-of-{total:05d}{found['suffix']}")
         for number in range(1, total + 1)
     )
-    if missing := [part.name for part in parts if not part.is_file()]:
+    if missing := [part.name for part in parts if not tree.is_file(part)]:
         msg = f"{path.parent}: {len(missing)} of {total} parts are missing: {_listed(missing)}"
         raise WeightsFaultyError(msg)
     return parts
@@ -277,21 +294,21 @@ def _only(directory: Path, files: list[Path], what: str) -> Path:
     return files[0]
 
 
-def _files(directory: Path, suffix: str) -> list[Path]:
+def _files(tree: FileTree, directory: Path, suffix: str) -> list[Path]:
     return [
         path
-        for path in _entries(directory)
-        if path.suffix.lower() == suffix and not path.name.startswith(".") and path.is_file()
+        for path in _entries(tree, directory)
+        if path.suffix.lower() == suffix and not path.name.startswith(".") and tree.is_file(path)
     ]
 
 
-def _entries(directory: Path) -> list[Path]:
+def _entries(tree: FileTree, directory: Path) -> list[Path]:
     """Return the entries in an order that does not depend on the file system."""
-    return sorted(islice(directory.iterdir(), _MAX_ENTRIES))
+    return sorted(islice(tree.entries(directory), _MAX_ENTRIES))
 
 
-def _configured(directory: Path) -> bool:
-    return (directory / "config.json").is_file()
+def _configured(tree: FileTree, directory: Path) -> bool:
+    return tree.is_file(directory / "config.json")
 
 
 def _listed(names: Iterable[str]) -> str:

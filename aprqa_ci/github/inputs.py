@@ -22,6 +22,10 @@ class Command(StrEnum):
     """What a step of the action does."""
 
     PLAN = "plan"
+    RESOLVE = "resolve"
+    """Say which model files are needed and what a cache of them is known by."""
+    FETCH = "fetch"
+    """Fetch those files; the only command that gets the hub's token, with resolve."""
     RUN = "run"
     MERGE = "merge"
     CERTIFY = "certify"
@@ -53,29 +57,31 @@ class ActionInputs:
     close_superseded: bool | None = None
     author: str | None = None
     token: str = field(default="", repr=False)
+    hf_token: str = field(default="", repr=False)
     output: Path = Path("aprqa-out")
     artifact_prefix: str = ""
 
 
 _PLANNING = frozenset({Command.PLAN, Command.CERTIFY})
+_HUB = frozenset({Command.RESOLVE, Command.FETCH})
 _RUNNING = frozenset({Command.RUN, Command.CERTIFY})
 _MERGING = frozenset({Command.MERGE, Command.REPORT})
 _PUBLISHING = frozenset({Command.MERGE, Command.CERTIFY})
-_FETCHING = _MERGING | {Command.RUN}
+_PLANNED = _MERGING | _HUB | {Command.RUN}
 _EVERY = frozenset(Command)
 
 # Which commands an input belongs to. Inputs with a default are given to every command.
 _BELONGS = {
-    "playbooks": _PLANNING,
-    "tier": _PLANNING,
-    "only": _PLANNING,
+    "playbooks": _PLANNING | _HUB,
+    "tier": _PLANNING | _HUB,
+    "only": _PLANNING | _HUB,
     "runners": frozenset({Command.PLAN}),
     "target-minutes": frozenset({Command.PLAN}),
     "max-shards": frozenset({Command.PLAN}),
-    "shard": frozenset({Command.RUN}),
+    "shard": _HUB | {Command.RUN},
     "workers": _RUNNING,
-    "plan": _FETCHING,
-    "plan-digest": _FETCHING,
+    "plan": _PLANNED,
+    "plan-digest": _PLANNED,
     "evidence": _MERGING,
     "publish": _EVERY,
     "comment-mode": _EVERY,
@@ -84,6 +90,7 @@ _BELONGS = {
     "close-superseded": _PUBLISHING,
     "author": _MERGING | {Command.CERTIFY},
     "token": _EVERY,
+    "hf-token": _HUB,
     "output": _EVERY,
     "artifact-prefix": _EVERY,
     # Taken by the script that starts us.
@@ -91,6 +98,8 @@ _BELONGS = {
 }
 _REQUIRED = {
     Command.PLAN: ("playbooks",),
+    Command.RESOLVE: (),
+    Command.FETCH: (),
     Command.RUN: ("shard",),
     Command.MERGE: (),
     Command.CERTIFY: ("playbooks",),
@@ -138,6 +147,7 @@ def read_inputs(environment: Mapping[str, str]) -> ActionInputs:
         close_superseded=reader.flag("close-superseded"),
         author=reader.matching("author", _AUTHOR, "a login, such as my-app[bot]"),
         token=reader.texts["token"].strip(),
+        hf_token=reader.texts["hf-token"].strip(),
         output=reader.path("output") or ActionInputs.output,
         artifact_prefix=reader.matching("artifact-prefix", _PREFIX, "letters, digits, . _ -") or "",
     )
@@ -158,6 +168,10 @@ def _misplaced(command: Command, texts: Mapping[str, str]) -> Iterator[Problem]:
         if command not in commands and texts[name].strip():
             owners = " and ".join(sorted(commands))
             yield Problem(what=f"the input {name} belongs to {owners}, not to {command}")
+    if command in _HUB and texts["playbooks"].strip():
+        for name in ("plan", "plan-digest", "shard"):
+            if texts[name].strip():
+                yield Problem(what=f"the input {name} is of a plan", hint="leave playbooks out")
 
 
 class _Reader:

@@ -253,9 +253,14 @@ def provenance_section(report: RunReport) -> str:
         for variant, entries in certificate.model.files.items()
         for name, digest in entries.items()
     ]
+    sources: list[list[Cell]] = [
+        [variant, code_span(source.repo), code_span(source.commit)]
+        for variant, source in certificate.model.sources.items()
+    ]
     return _section(
         "What was tested, and where",
         table(["What", "Value"], rows),
+        table(["Format", "Repository", "Commit"], sources[:_MAX_ROWS]) if sources else "",
         table(["Host", "System", "CPU", "GPU", "Tool"], hosts[:_MAX_ITEMS], limit=80),
         _more(len(hosts) - _MAX_ITEMS),
         table(["Format", "File", "SHA-256"], files[:_MAX_ROWS], limit=100),

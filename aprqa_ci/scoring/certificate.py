@@ -12,6 +12,7 @@ import msgspec
 
 from aprqa_ci.errors import InputError
 from aprqa_ci.evidence.record import EvidenceHost, EvidenceRecord, MetadataKey, machine_of
+from aprqa_ci.planning.identifiers import variant_name
 from aprqa_ci.planning.plan import Baseline, BaselineCell, PlacedOut, Plan, digest_for_playbook
 from aprqa_ci.scoring.certificate_parts import (
     CertifiedCategory,
@@ -26,6 +27,7 @@ from aprqa_ci.scoring.certificate_parts import (
     CertifiedPenalty,
     CertifiedPlaybook,
     CertifiedPolicy,
+    CertifiedSource,
     CertifiedTally,
     CertifiedThroughput,
 )
@@ -55,6 +57,7 @@ __all__ = [
     "CertifiedPenalty",
     "CertifiedPlaybook",
     "CertifiedPolicy",
+    "CertifiedSource",
     "CertifiedTally",
     "CertifiedThroughput",
     "baseline_from",
@@ -158,6 +161,7 @@ def build_certificate(
             family=entry.model.family,
             size_category=entry.model.size_category,
             files={name: dict(sorted(files.items())) for name, files in model_digests.items()},
+            sources=_sources(run),
         ),
         playbook=CertifiedPlaybook(name=entry.name, digest=entry.digest, version=entry.version),
         tier=entry.tier,
@@ -297,6 +301,18 @@ def _engines(run: Sequence[EvidenceRecord]) -> dict[str, str]:
         if engine is not None:
             versions[engine].add(record.meta(MetadataKey.ENGINE_VERSION) or "unknown")
     return {engine: ", ".join(sorted(found)) for engine, found in sorted(versions.items())}
+
+
+def _sources(run: Sequence[EvidenceRecord]) -> dict[str, CertifiedSource]:
+    """Return where each variant came from; one that came from two places is named for the last."""
+    found = {}
+    for record in run:
+        repo, commit = record.meta(MetadataKey.MODEL_REPO), record.meta(MetadataKey.MODEL_COMMIT)
+        if repo is not None and commit is not None:
+            quantization = record.meta(MetadataKey.QUANTIZATION)
+            variant = variant_name(record.scenario.format, quantization)
+            found[variant] = CertifiedSource(repo=repo, commit=commit)
+    return dict(sorted(found.items()))
 
 
 def _hosts(run: Sequence[EvidenceRecord]) -> tuple[EvidenceHost, ...]:

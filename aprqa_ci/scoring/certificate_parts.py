@@ -1,5 +1,7 @@
 """The parts of a certificate, each a strict wire model of its own."""
 
+import msgspec
+
 from aprqa_ci.vocabulary import Backend, GatewayState, ModelFormat, Outcome, SizeCategory
 from aprqa_ci.wire import WireModel
 
@@ -16,9 +18,18 @@ __all__ = [
     "CertifiedPenalty",
     "CertifiedPlaybook",
     "CertifiedPolicy",
+    "CertifiedSource",
     "CertifiedTally",
     "CertifiedThroughput",
 ]
+
+
+class CertifiedSource(WireModel, frozen=True, kw_only=True):
+    """Which commit of which repository of the hub a variant was."""
+
+    repo: str
+    commit: str
+    """40 hexadecimal digits; what ``revision`` stood for."""
 
 
 class CertifiedModel(WireModel, frozen=True, kw_only=True):
@@ -30,6 +41,8 @@ class CertifiedModel(WireModel, frozen=True, kw_only=True):
     size_category: SizeCategory
     files: dict[str, dict[str, str]]
     """By format, with its quantization (``gguf-q8_0``): the SHA-256 of each file by its name."""
+    sources: dict[str, CertifiedSource] = msgspec.field(default_factory=dict)
+    """By format, with its quantization; absent for files that did not come from the hub."""
 
 
 class CertifiedPlaybook(WireModel, frozen=True, kw_only=True):

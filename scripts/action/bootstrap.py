@@ -17,9 +17,15 @@ from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE_LOCK = "requirements/run.txt"
+HUB_LOCK = "requirements/hub.txt"
+"""The same and what fetching models needs."""
 PUBLISHING_LOCK = "requirements/github.txt"
 """The same and what publishing needs."""
 _PUBLISHING_COMMANDS = {"merge", "certify", "report"}
+_HUB_COMMANDS = {"resolve", "fetch"}
+# A shard fetches, then runs: one environment for both is installed once.
+_HUB_LOCK_COMMANDS = _HUB_COMMANDS | {"run"}
+_HUB_TOKENS = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "INPUT_HF_TOKEN"}
 _ATTEMPTS = 3
 _BAD_INSTALLATION = 3
 """Inconclusive: a machine that cannot install us says nothing about a model."""
@@ -45,7 +51,9 @@ def main() -> NoReturn:
 
 
 def lock_for(inputs: Mapping[str, str]) -> Path:
-    """Return the lock file that the command needs; only publishing needs PyGithub."""
+    """Return the lock file that the command needs: what it does without is not installed."""
+    if inputs.get("INPUT_COMMAND") in _HUB_LOCK_COMMANDS:
+        return ROOT / HUB_LOCK
     publishes = (
         inputs.get("INPUT_COMMAND") in _PUBLISHING_COMMANDS
         and inputs.get("INPUT_PUBLISH") != "none"
@@ -57,9 +65,12 @@ def tool_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of the tool: our package first, the checkout never.
 
     The working directory is somebody's checkout, a stranger's in a pull request, so nothing is
-    imported from it, whatever Python variables the job sets.
+    imported from it, whatever Python variables the job sets. A job's token of the hub is for the
+    commands that fetch: what a process was started with, its children can read.
     """
     kept = {name: text for name, text in environment.items() if not name.startswith("PYTHON")}
+    if environment.get("INPUT_COMMAND") not in _HUB_COMMANDS:
+        kept = {name: text for name, text in kept.items() if name not in _HUB_TOKENS}
     return kept | {
         "PYTHONPATH": str(ROOT),
         "PYTHONSAFEPATH": "1",

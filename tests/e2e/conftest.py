@@ -98,7 +98,7 @@ def installed() -> None:
     if missing and not os.environ.get("CI"):
         pytest.skip(f"not on PATH: {', '.join(missing)}; `make test` installs act")
     assert not missing
-    for command in ("run", "merge"):
+    for command in ("plan", "run", "merge"):
         done = subprocess.run(
             [sys.executable, "-I", "scripts/action/bootstrap.py", "--install-only"],
             cwd=ROOT,

@@ -1,5 +1,6 @@
 """action.yml, ``aprqa action``, the reusable workflow and the README speak of the same things."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ def test_every_input_reaches_the_tool_through_its_environment() -> None:
     assert set(TOOL["env"]) == env
     for name in INPUT_NAMES:
         text = TOOL["env"][f"INPUT_{name.upper().replace('-', '_')}"]
-        if name != "token":
+        if name not in {"token", "hf-token"}:
             assert text == f"${{{{ inputs.{name} }}}}"
 
 
@@ -53,9 +54,27 @@ def test_no_logic_and_no_expression_is_in_a_script() -> None:
 
 
 def test_the_token_is_kept_from_the_commands_that_run_models() -> None:
-    text = TOOL["env"]["INPUT_TOKEN"]
-    for command in (Command.PLAN, Command.RUN):
-        assert f"inputs.command != '{command}'" in text
+    given = {
+        name: set(json.loads(re.findall(r"fromJSON\('(.*?)'\), inputs.command", text)[0]))
+        for name, text in TOOL["env"].items()
+        if name.endswith("TOKEN")
+    }
+    assert given["INPUT_TOKEN"] == {Command.MERGE, Command.CERTIFY, Command.REPORT}
+    assert given["INPUT_HF_TOKEN"] == {Command.RESOLVE, Command.FETCH}
+
+
+def test_the_workflows_give_the_token_of_the_hub_to_the_steps_that_fetch_alone() -> None:
+    for name in (".github/workflows/certify-shards.yml", "examples/step-by-step.yml"):
+        workflow: dict[str, Any] = yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+        assert "HF_TOKEN" not in str([workflow.get("env"), workflow["jobs"]["shard"].get("env")])
+        steps = workflow["jobs"]["shard"]["steps"]
+        given = [step["with"]["command"] for step in steps if "hf-token" in str(step).lower()]
+        assert given == ["resolve", "fetch"]
+        (cache,) = (step for step in steps if "actions/cache@" in step.get("uses", ""))
+        assert cache["with"] == {
+            "path": "${{ steps.models.outputs.models }}",
+            "key": "${{ steps.models.outputs.cache-key }}",
+        }
 
 
 def test_the_tool_sets_every_output_and_no_other() -> None:

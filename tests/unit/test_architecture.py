@@ -52,7 +52,11 @@ OWNERS = {
     "subprocess": r"execution/child\.py|certification/steps\.py",
     "signal": r"cli/signals\.py|execution/.*",
     "http": r"execution/engines/openai_.*\.py",
-    "urllib": r"execution/engines/openai_.*\.py|github/(client|git_data)\.py",  # quoting, there
+    # For addresses alone, but in the engines.
+    "urllib": r"execution/(engines/openai_.*|fetching/hugging_face)\.py"
+    r"|github/(client|git_data)\.py",
+    "huggingface_hub": r"execution/fetching/hugging_face\.py",
+    "httpx2": r"execution/fetching/hugging_face\.py",
     "socket": r"execution/.*|registry/lock\.py",
     "github": r"github/rest\.py",
     "requests": r"github/(rest|refusals)\.py",

@@ -9,7 +9,7 @@ from aprqa_ci.execution.integrity.finding import NotJudgedError, Observation, co
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.execution.weight_files import COMPANION_NAMES, INDEX_NAME
 
-__all__ = ["digest_files", "model_paths"]
+__all__ = ["content_digests", "digest_files", "model_paths"]
 
 _CHUNK = 1 << 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -40,10 +40,10 @@ def digest_files(model: ModelFiles) -> tuple[Observation, dict[str, str]]:
     compared: list[str] = []
     for name, path in model_paths(model).items():
         try:
-            sha256, git_id = _digests(path)
-        except FormatError as error:
-            problems.append(str(error))
-            continue
+            if path.stat().st_size == 0:
+                problems.append(str(FormatError(path, "the file is empty")))
+                continue
+            sha256, git_id = content_digests(path)
         except OSError as error:
             msg = f"{name} cannot be read: {error.strerror or error}"
             raise NotJudgedError(msg) from error
@@ -61,11 +61,13 @@ def digest_files(model: ModelFiles) -> tuple[Observation, dict[str, str]]:
     return Observation(problems=tuple(problems), shown=shown, details=details), digests
 
 
-def _digests(path: Path) -> tuple[str, str]:
-    """Return the SHA-256 and the git object id of a file, read once."""
+def content_digests(path: Path) -> tuple[str, str]:
+    """Return the SHA-256 and the git object id of a file, read once.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     size = path.stat().st_size
-    if size == 0:
-        raise FormatError(path, "the file is empty")
     sha256 = hashlib.sha256()
     # Git's name for the bytes, not a protection.
     git = hashlib.sha1(f"blob {size}\0".encode(), usedforsecurity=False)

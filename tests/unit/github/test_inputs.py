@@ -95,6 +95,24 @@ def test_a_reporter_opens_no_pull_request() -> None:
     assert told == ["the input reviewers belongs to certify and merge, not to report"]
 
 
+def test_all_inputs_of_a_fetch() -> None:
+    read = read_inputs(given_(command="fetch", shard="s001", plan="p.json", hf_token=" hf_x "))
+    assert (read.shard, read.plan, read.hf_token) == ("s001", Path("p.json"), "hf_x")
+    assert "hf_x" not in repr(read)
+
+
+def test_what_is_fetched_for_is_a_plan_or_playbooks() -> None:
+    (told,) = problems(command="resolve", playbooks="a.yaml", shard="s001")
+    assert "shard is of a plan (leave playbooks out)" in told
+
+
+def test_models_are_run_without_the_token_of_the_hub() -> None:
+    for command in ("run", "certify", "merge", "plan"):
+        assert "the input hf-token belongs to fetch and resolve" in "\n".join(
+            problems(command=command, hf_token="hf_x", shard="s", playbooks="p")
+        )
+
+
 def test_an_unknown_command_is_guessed_at() -> None:
     (told,) = problems(command="merg")
     assert "perhaps 'merge' is meant" in told
@@ -102,7 +120,7 @@ def test_an_unknown_command_is_guessed_at() -> None:
 
 def test_a_missing_command_names_all() -> None:
     (told,) = problems()
-    assert "plan, run, merge, certify, report" in told
+    assert "plan, resolve, fetch, run, merge, certify, report" in told
 
 
 def test_every_problem_is_told_at_once() -> None:

@@ -25,19 +25,31 @@ def bootstrap() -> ModuleType:
     ("command", "publish", "lock"),
     [
         ("plan", "auto", "run.txt"),
-        ("run", "auto", "run.txt"),
+        ("run", "auto", "hub.txt"),
+        ("resolve", "none", "hub.txt"),
+        ("fetch", "none", "hub.txt"),
         ("merge", "none", "run.txt"),
         ("merge", "auto", "github.txt"),
         ("certify", "pr", "github.txt"),
         ("report", "comment", "github.txt"),
     ],
 )
-def test_only_publishing_installs_what_publishing_needs(
+def test_a_command_installs_what_it_needs(
     bootstrap: ModuleType, command: str, publish: str, lock: str
 ) -> None:
     chosen = bootstrap.lock_for({"INPUT_COMMAND": command, "INPUT_PUBLISH": publish})
     assert chosen == ROOT / "requirements" / lock
     assert chosen.exists()
+
+
+@pytest.mark.parametrize("name", ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "INPUT_HF_TOKEN"])
+def test_the_token_of_the_hub_is_for_the_commands_that_fetch(
+    bootstrap: ModuleType, name: str
+) -> None:
+    for command in ("plan", "run", "merge", "certify", "report", ""):
+        assert name not in bootstrap.tool_environment({"INPUT_COMMAND": command, name: "hf_x"})
+    for command in ("resolve", "fetch"):
+        assert bootstrap.tool_environment({"INPUT_COMMAND": command, name: "hf_x"})[name] == "hf_x"
 
 
 def test_nothing_is_imported_from_the_checkout(bootstrap: ModuleType, tmp_path: Path) -> None:

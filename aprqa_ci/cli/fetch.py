@@ -1,0 +1,103 @@
+"""``aprqa fetch``."""
+
+import os
+from pathlib import Path
+
+import click
+from rich.text import Text
+
+from aprqa_ci.certification.bundle import read_plan
+from aprqa_ci.certification.fetching import fetch_for, fetch_world, resolve_for
+from aprqa_ci.certification.steps import Surroundings, make_plan
+from aprqa_ci.cli.options import plan_options
+from aprqa_ci.cli.output import console, show_paths
+from aprqa_ci.errors import InputError
+from aprqa_ci.execution.fetching.manifest import MODELS_NAME
+from aprqa_ci.execution.hub_cache import hub_directory
+from aprqa_ci.plain_text import visible
+from aprqa_ci.planning.expand import PlanOptions
+from aprqa_ci.planning.plan import Plan
+from aprqa_ci.vocabulary import Backend
+
+__all__ = ["fetch"]
+
+
+@click.command()
+@click.argument("playbooks", nargs=-1, metavar="[PLAYBOOK...]")
+@click.option(
+    "--plan",
+    "plan_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="PLAN",
+    help="Fetch what a plan needs, instead of playbooks.",
+)
+@click.option("--shard", metavar="ID", help="Only what this shard of the plan needs.")
+@plan_options
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("aprqa-out") / MODELS_NAME,
+    show_default=True,
+    help="Where the manifest goes: which repositories, commits, files and digests.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what is needed, and fetch none of the weights.")
+def fetch(
+    *,
+    playbooks: tuple[str, ...],
+    plan_file: Path | None,
+    shard: str | None,
+    tier: str | None,
+    only: tuple[str, ...],
+    backends: tuple[Backend, ...],
+    engine: str | None,
+    output: Path,
+    dry_run: bool,
+) -> None:
+    """Fetch the model files that playbooks or a plan need, and check their digests.
+
+    They go to the cache of the hub (HF_HUB_CACHE, HF_HOME), where `run` and `certify` find them
+    without a network. HF_ENDPOINT names the hub, HF_TOKEN the account, for models that need one.
+    """
+    if bool(playbooks) == (plan_file is not None):
+        msg = "name playbooks, or a plan with --plan"
+        raise InputError(msg)
+    surroundings = Surroundings()
+    options = PlanOptions(tier=tier, only=only, backends=backends, engine=engine)
+    if plan_file is None:
+        if shard is not None:
+            msg = "--shard needs --plan"
+            raise InputError(msg)
+        plan = make_plan(playbooks, options=options, surroundings=surroundings)
+    else:
+        if tier or only or backends or engine:
+            msg = (
+                "a plan says what is run; --tier, --only, --backend and --engine are for playbooks"
+            )
+            raise InputError(msg)
+        plan = read_plan(plan_file)
+    _fetch(plan, shard, surroundings, None if dry_run else output)
+
+
+def _fetch(plan: Plan, shard: str | None, surroundings: Surroundings, output: Path | None) -> None:
+    out = console()
+
+    def say(text: str) -> None:
+        out.print(Text(visible(text)), soft_wrap=True)
+
+    cache = hub_directory(os.environ, Path.home())
+    world = fetch_world(surroundings, cache, say=say)
+    if output is not None:
+        fetched = fetch_for(plan, shard, world, output)
+        files = sum(len(model.files) for model in fetched.models)
+        say(f"{files} files of {len(fetched.models)} repositories are in {cache}")
+        show_paths(out, [output])
+        return
+    resolved = resolve_for(plan, shard, world)
+    for model in resolved.models:
+        for file in model.files:
+            say(f"{model.listing.repo}: {file.path}: {file.size} bytes, digest {file.digest}")
+    for refusal in resolved.refusals:
+        say(f"cannot be fetched: {refusal.error}")
+    if resolved.key:
+        say(f"cache key {resolved.key}")

@@ -1,0 +1,15 @@
+"""Commands that run models do so without the hub and without its token."""
+
+import os
+
+from aprqa_ci.execution.fetching.offline import offline_environment
+
+__all__ = ["go_offline"]
+
+
+def go_offline() -> None:
+    """Take the hub's tokens out of this process's environment, so that no child inherits one."""
+    kept = offline_environment(os.environ)
+    for name in set(os.environ) - set(kept):
+        del os.environ[name]
+    os.environ.update(kept)
