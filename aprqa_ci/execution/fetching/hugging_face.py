@@ -87,11 +87,13 @@ def connect(
     os.environ["HF_HUB_DISABLE_SHARED_BLOBS"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     try:
-        import huggingface_hub  # noqa: F401, PLC0415 - an extra, and slow to import
+        from huggingface_hub.utils import logging  # noqa: PLC0415 - an extra, and slow to import
     except ImportError as error:
         what = "fetching models needs the library huggingface_hub"
         hint = "pip install 'aprqa-ci[hub]'"
         raise InputError(Problem(what=what, hint=hint)) from error
+    # Its warnings hold addresses that were signed for us.
+    logging.set_verbosity_error()
     return _HuggingFace(settings, cache, sleep)
 
 
@@ -163,7 +165,9 @@ class _HuggingFace:
                 raise HubError(what, fault="input") from error
             case errors.DisabledRepoError():
                 what = f"{subject}: the hub has disabled the repository; see {page}"
-            case errors.RepositoryNotFoundError():
+            case _ if isinstance(error, errors.RepositoryNotFoundError) or (
+                _status(error) == 401 and not self._token
+            ):
                 what = (
                     f"{subject}: the hub shows no such repository; it does not exist, or is private"
                     f" and needs a token that may read it; {token}; see {page}"
