@@ -4,6 +4,7 @@ The library answers in many ways that the same thing went wrong. Here each becom
 names what to do, and holds neither the token nor an address that was signed for us.
 """
 
+import logging
 import os
 import re
 import time
@@ -87,13 +88,13 @@ def connect(
     os.environ["HF_HUB_DISABLE_SHARED_BLOBS"] = "1"
     os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
     try:
-        from huggingface_hub.utils import logging  # noqa: PLC0415 - an extra, and slow to import
+        import huggingface_hub  # noqa: F401, PLC0415 - an extra, and slow to import
     except ImportError as error:
         what = "fetching models needs the library huggingface_hub"
         hint = "pip install 'aprqa-ci[hub]'"
         raise InputError(Problem(what=what, hint=hint)) from error
     # Its warnings hold addresses that were signed for us.
-    logging.set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     return _HuggingFace(settings, cache, sleep)
 
 
