@@ -19,6 +19,7 @@ _COMMANDS = {
     "run": ("run", "Run one shard of a plan, or chosen cells of a playbook."),
     "merge": ("merge", "Merge the evidence of shards and prove that it is complete."),
     "score": ("score", "Score evidence: gateways, categories, MQS, grade, status."),
+    "triage": ("triage", "Say what failed, why that may be, and what to do next."),
     "report": ("report", "Write the reports of a bundle: Markdown, JSON, JUnit XML."),
     "register": ("register", "Update models.csv and the README table from a bundle."),
     "publish": ("publish", "Publish bundles to GitHub: a comment, or a certification PR."),

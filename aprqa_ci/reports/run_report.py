@@ -11,7 +11,7 @@ from aprqa_ci.plain_text import one_line
 from aprqa_ci.scoring.certificate import Certificate
 from aprqa_ci.scoring.score import ScenarioScore, Score
 
-__all__ = ["ReportedScenario", "RunReport", "run_report"]
+__all__ = ["ReportedScenario", "RunReport", "reported_scenarios", "run_report"]
 
 _MAX_NAME = 200
 
@@ -72,22 +72,30 @@ def run_report(
     """
     if problems := list(_contradictions(certificate, score)):
         raise InputError(problems)
+    return RunReport(
+        certificate=certificate, score=score, scenarios=reported_scenarios(score, records)
+    )
+
+
+def reported_scenarios(
+    score: Score, records: Sequence[EvidenceRecord]
+) -> tuple[ReportedScenario, ...]:
+    """Return the scenarios of a score, each with the record that decided it, in plan order.
+
+    Args:
+        score: the score of ``records``.
+        records: the evidence.
+    """
     by_id: defaultdict[str, list[EvidenceRecord]] = defaultdict(list)
     for record in records:
         by_id[record.id].append(record)
-    return RunReport(
-        certificate=certificate,
-        score=score,
-        scenarios=tuple(
-            ReportedScenario(
-                name=name,
-                score=entry,
-                record=_deciding(
-                    entry, [record for name in entry.records for record in by_id[name]]
-                ),
-            )
-            for name, entry in zip(_unique_names(score.scenarios), score.scenarios, strict=True)
-        ),
+    return tuple(
+        ReportedScenario(
+            name=name,
+            score=entry,
+            record=_deciding(entry, [record for name in entry.records for record in by_id[name]]),
+        )
+        for name, entry in zip(_unique_names(score.scenarios), score.scenarios, strict=True)
     )
 
 
