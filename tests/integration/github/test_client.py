@@ -444,6 +444,30 @@ def test_files_are_committed_and_can_be_cloned(
     hub.checked.problems.clear()
 
 
+@pytest.mark.parametrize(
+    ("data", "blobs"),
+    [
+        ("\ufeffä\r\n\u2028\x1b\x7f no newline".encode(), 0),
+        (b"", 0),
+        (b"x" * 100_000, 0),
+        (b"x" * 100_001, 1),
+        (b"a\0b", 1),
+        (b"\xc3\x28", 1),
+    ],
+    ids=["odd text", "empty", "at the limit", "long", "NUL", "no UTF-8"],
+)
+def test_text_goes_with_its_tree_and_stays_what_it_is(
+    client: Client, hub: FakeHub, data: bytes, blobs: int
+) -> None:
+    base = client.git.commit("main").tree.sha
+    tree = client.git.create_tree(base, {"a/b": data})
+    assert hub.repo.git("cat-file", "blob", f"{tree}:a/b", raw=True) == data
+    assert [path.split("/")[-1] for method, path, _ in hub.log if method == "POST"] == [
+        *["blobs"] * blobs,
+        "trees",
+    ]
+
+
 def commits(client: Client, hub: FakeHub) -> tuple[str, str, str]:
     """Return the head of main, a commit on it, and another on it."""
     head = hub.repo.branch("main")
