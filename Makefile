@@ -48,6 +48,11 @@ certify-quick certify-smoke certify-mvp certify-full:
 	done
 	@touch $@
 
+# What a wheel is built with, for the test that runs release.yml without a network.
+.cache/wheels/.fetched: $(VENV)/.installed-test requirements/build.txt
+	$(BIN)/python -m pip download --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt -d $(@D)
+	@touch $@
+
 # GitHub's own parser of workflows is for Node alone. Without npm its test is skipped, but not in CI.
 .cache/workflow-lint/.installed: tests/act/lint/package-lock.json
 	@mkdir -p $(@D)
@@ -56,7 +61,7 @@ certify-quick certify-smoke certify-mvp certify-full:
 	elif [ -n "$$CI" ]; then echo "npm is needed in CI" >&2; exit 1; \
 	else echo "npm is not here: the test with GitHub's workflow parser is skipped"; fi
 
-test: $(VENV)/.installed-test .cache/venvs/.installed .cache/workflow-lint/.installed
+test: $(VENV)/.installed-test .cache/venvs/.installed .cache/wheels/.fetched .cache/workflow-lint/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.act.double import Double
-from tests.act.harness import Run, git, run_act
-from tests.e2e.conftest import VENVS, Consumer
+from tests.act.harness import Run, git
+from tests.e2e.conftest import Consumer
 
 pytestmark = pytest.mark.slow
 
@@ -84,16 +84,6 @@ def test_shards_that_never_ran_are_no_verdict(
     assert results["verdict"] == "inconclusive"
     assert any("s001" in text for _, text in run.annotations("error", "verdict"))
     assert github.pulls == {}
-
-
-def test_what_must_fail_in_ci_fails(action_repository: Path, tmp_path: Path) -> None:
-    workflow = ("-W", ".github/workflows/ci.yml", "-j", "failures")
-    env = {"APRQA_VENVS": str(VENVS)}
-    run = run_act(action_repository, tmp_path / "out", "push", *workflow, env=env)
-    assert run.rc == 0, run.text()
-    for step in ("unknown-command", "no-playbook", "no-plan", "no-model"):
-        assert run.step("failures", step) == "failure"
-    assert run.outputs("failures", "no-model", "aprqa")["verdict"] == "inconclusive"
 
 
 def test_a_fork_is_reported_as_unverified(
