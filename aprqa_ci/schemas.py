@@ -17,6 +17,8 @@ import msgspec.inspect
 
 from aprqa_ci.certification.timings import TIMINGS_SCHEMA, CellTimings
 from aprqa_ci.evidence.record import EvidenceRecord
+from aprqa_ci.execution.engines.conformance.report import CONFORMANCE_SCHEMA, ConformanceReport
+from aprqa_ci.execution.engines.engine_options import OPTIONS_SCHEMA, EngineOptionsFile
 from aprqa_ci.execution.fetching.manifest import MODELS_SCHEMA, Models
 from aprqa_ci.planning.plan import PLAN_SCHEMA, Plan
 from aprqa_ci.planning.runner_classes import RUNNERS_SCHEMA, RunnerFile
@@ -73,6 +75,20 @@ SCHEMAS: Final[tuple[SchemaEntry, ...]] = (
         description="The records of one run, as a bare array.",
         model=tuple[EvidenceRecord, ...],
         version="aprqa-evidence/1",
+    ),
+    SchemaEntry(
+        name="conformance",
+        title="Conformance report",
+        description="How one engine did in the conformance suite, with one model on one backend.",
+        model=ConformanceReport,
+        version=CONFORMANCE_SCHEMA,
+    ),
+    SchemaEntry(
+        name="engine-options",
+        title="Options of engines",
+        description="What engines are given on one machine: addresses, commands.",
+        model=EngineOptionsFile,
+        version=OPTIONS_SCHEMA,
     ),
     SchemaEntry(
         name="certificate",

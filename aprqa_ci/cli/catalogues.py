@@ -1,59 +1,18 @@
-"""``aprqa engines``, ``aprqa facts``, ``aprqa gates`` and ``aprqa tiers``."""
+"""``aprqa facts``, ``aprqa gates`` and ``aprqa tiers``."""
 
 import click
-from rich.table import Table
 from rich.text import Text
 
 from aprqa_ci.cli.output import console, write_out
 from aprqa_ci.errors import InputError, Problem
-from aprqa_ci.execution.engines.interface import Capability, EngineInfo
-from aprqa_ci.execution.engines.registry import describe
-from aprqa_ci.execution.engines.registry import engines as known_engines
 from aprqa_ci.gates import canonical_gate_id, foreign_gates, gate_catalogue
 from aprqa_ci.planning.tiers import load_tiers
 from aprqa_ci.playbook.conditions.catalogue import fact_catalogue, function_catalogue
 from aprqa_ci.wire import near_name, pretty_json
 
-__all__ = ["engines", "facts", "gates", "tiers"]
+__all__ = ["facts", "gates", "tiers"]
 
 _json_option = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
-
-
-@click.command()
-@_json_option
-def engines(*, as_json: bool) -> None:
-    """Which engines are here, what they can run, and how to get the others."""
-    infos = [describe(engine) for engine in known_engines().values()]
-    if as_json:
-        write_out(pretty_json(infos).decode())
-        return
-    out = console()
-    table = Table(box=None, pad_edge=False)
-    for column in ("engine", "version", "here", "formats", "backends", "promises"):
-        table.add_column(column)
-    for info in infos:
-        table.add_row(
-            info.name,
-            info.version or "-",
-            "yes" if info.available else "no",
-            ", ".join(info.formats),
-            ", ".join(info.backends),
-            _promises(info),
-        )
-    out.print(table)
-    for info in infos:
-        if not info.available:
-            out.print(Text(f"{info.name}: {info.reason}; {info.how_to_get}"), soft_wrap=True)
-
-
-def _promises(info: EngineInfo) -> str:
-    """Return the shorter of what the engine promises and what it leaves out."""
-    missing = [each for each in Capability if each not in info.capabilities]
-    if not missing:
-        return "all"
-    if len(missing) < len(info.capabilities):
-        return f"all but {', '.join(missing)}"
-    return ", ".join(info.capabilities) or "-"
 
 
 @click.command()

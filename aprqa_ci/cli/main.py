@@ -29,7 +29,7 @@ _COMMANDS = {
     "align": ("align", "Compare playbooks and models.csv with family contracts."),
     "lock": ("lock", "Record what every playbook is, so that no change goes unseen."),
     "validate": ("validate", "Check playbooks, plans, evidence, certificates and models.csv."),
-    "engines": ("catalogues", "Which engines are here, and how to get the others."),
+    "engines": ("engines", "Which engines are here, and how to get the others."),
     "gates": ("catalogues", "What each gate means."),
     "facts": ("catalogues", "What the conditions of a playbook may speak of."),
     "tiers": ("catalogues", "What each tier tests, and what it can end in."),

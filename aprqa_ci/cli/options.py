@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -7,10 +8,23 @@ from typing import Any, TypeVar
 
 import click
 
+from aprqa_ci.execution.engines.engine_options import (
+    OPTIONS_VARIABLE,
+    EngineOptions,
+    merged_options,
+    parse_options,
+    read_options,
+)
 from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.vocabulary import Backend
 
-__all__ = ["existing_directory", "plan_options", "playbooks_argument", "workers_option"]
+__all__ = [
+    "engine_option",
+    "existing_directory",
+    "plan_options",
+    "playbooks_argument",
+    "workers_option",
+]
 
 FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
 
@@ -78,6 +92,27 @@ def plan_options(function: Callable[..., None]) -> Callable[..., None]:
     ):
         command = option(command)
     return command
+
+
+def _engine_options(
+    context: click.Context, option: click.Parameter, texts: tuple[str, ...]
+) -> EngineOptions:
+    del context, option
+    path = os.environ.get(OPTIONS_VARIABLE)
+    return merged_options(read_options(Path(path)) if path else {}, parse_options(texts))
+
+
+def engine_option(function: FunctionT) -> FunctionT:
+    """Add the options of engines, of the command line and of the file in the environment."""
+    return click.option(
+        "--engine-option",
+        "engine_options",
+        multiple=True,
+        metavar="ENGINE.KEY=VALUE",
+        callback=_engine_options,
+        help="An option of an engine (docs/engines.md); may be repeated. "
+        f"{OPTIONS_VARIABLE} names a file of them.",
+    )(function)
 
 
 def workers_option(function: FunctionT) -> FunctionT:

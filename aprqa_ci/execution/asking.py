@@ -1,6 +1,6 @@
 """How each modality asks a loaded model: run, chat and serve."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -33,6 +33,8 @@ class Question:
     raw: bool = False
     sampling: Sampling
     number: int = 0
+    on_text: Callable[[str], None] | None = None
+    """Takes each piece of the last answer, of a session that is asked directly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,20 +68,27 @@ class SessionAsker:
     def ask(self, question: Question) -> Answer:
         """See :class:`Asker`."""
         if question.raw:
-            return self._session.complete(question.turns[-1], question.sampling)
+            return self._session.complete(
+                question.turns[-1], question.sampling, on_text=question.on_text
+            )
         messages = _opening(question)
         for turn in question.turns[:-1]:
             messages.append(Message(role="user", content=turn))
-            said = self._answer(messages, question.sampling)
+            said = self._answer(messages, question.sampling, None)
             messages.append(Message(role="assistant", content=said.text))
         messages.append(Message(role="user", content=question.turns[-1]))
-        return self._answer(messages, question.sampling)
+        return self._answer(messages, question.sampling, question.on_text)
 
-    def _answer(self, messages: Sequence[Message], sampling: Sampling) -> Answer:
+    def _answer(
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        on_text: Callable[[str], None] | None,
+    ) -> Answer:
         session = self._session
         if isinstance(session, ConversingSession):
-            return session.converse(messages, sampling)
-        return session.complete(session.render(messages), sampling)
+            return session.converse(messages, sampling, on_text=on_text)
+        return session.complete(session.render(messages), sampling, on_text=on_text)
 
 
 class ServeAsker:

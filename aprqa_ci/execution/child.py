@@ -117,6 +117,7 @@ class CellChild:
         environment: Mapping[str, str],
         threads: int,
         children: Children,
+        secrets: tuple[str, ...] = (),
         command: tuple[str, ...] = (sys.executable, "-P", "-m", "aprqa_ci.execution.worker"),
     ) -> None:
         """Start the child.
@@ -125,6 +126,7 @@ class CellChild:
             environment: the parent's environment; secrets in it are not handed on.
             threads: how many threads the engine may use.
             children: where the child is noted while it lives.
+            secrets: names of variables that the engine needs although they look like secrets.
             command: what to start.
 
         Raises:
@@ -141,7 +143,7 @@ class CellChild:
                 stderr=self._stderr,
                 pass_fds=(write_end,),
                 start_new_session=True,
-                env=_child_environment(environment, threads),
+                env=_child_environment(environment, threads, secrets),
             )
         except BaseException:
             os.close(read_end)
@@ -245,17 +247,23 @@ class CellChild:
         self._killed = True
         self._children.remove(self)
 
-    def close(self) -> None:
-        """Let the child end in good order, and end what is left of its group."""
+    def close(self) -> int | None:
+        """Let the child end in good order, and end what is left of its group.
+
+        Returns:
+            The exit code, or nothing when it did not end by itself in time.
+        """
+        code = None
         with suppress(OSError):
             self._requests.close()
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=_CLOSE_SECONDS)
+            code = self._process.wait(timeout=_CLOSE_SECONDS)
         self.kill()
         if self._replies >= 0:
             os.close(self._replies)
             self._replies = -1
         self._stderr.close()
+        return code
 
     def __enter__(self) -> Self:
         return self
@@ -271,12 +279,14 @@ class CellChild:
         self.close()
 
 
-def _child_environment(environment: Mapping[str, str], threads: int) -> dict[str, str]:
-    """Return the environment without secrets, offline, and with the thread count set."""
+def _child_environment(
+    environment: Mapping[str, str], threads: int, secrets: tuple[str, ...]
+) -> dict[str, str]:
+    """Return the environment without other secrets, offline, and with the thread count set."""
     kept = {
         name: value
         for name, value in offline_environment(environment).items()
-        if not any(word in name.upper() for word in _SECRETS)
+        if name in secrets or not any(word in name.upper() for word in _SECRETS)
     }
     count = str(threads)
     return kept | {

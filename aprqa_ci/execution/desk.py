@@ -131,6 +131,7 @@ class Desk:
 
     def _ask(self, request: Ask) -> Reply:
         assert self._asker is not None  # noqa: S101 - the parent opens before it asks
+        pieces = _Pieces()
         answer = self._asker.ask(
             Question(
                 turns=request.turns,
@@ -138,6 +139,7 @@ class Desk:
                 raw=request.raw,
                 sampling=request.sampling,
                 number=request.number,
+                on_text=pieces.take if request.watched else None,
             )
         )
         cut = len(answer.text) > MAX_ANSWER_CHARACTERS
@@ -146,6 +148,8 @@ class Desk:
             prompt_tokens=answer.prompt_tokens,
             completion_tokens=answer.completion_tokens,
             finish="length" if cut else answer.finish,
+            pieces=tuple(pieces.texts),
+            first_piece_ms=pieces.first_ms,
             time_to_first_token_ms=answer.time_to_first_token_ms,
             duration_ms=answer.duration_ms,
             memory_mb=_resident_mb(),
@@ -166,6 +170,20 @@ class Desk:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+
+class _Pieces:
+    """Keeps the pieces of an answer, and when the first one came."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self.texts: list[str] = []
+        self.first_ms: float | None = None
+
+    def take(self, text: str) -> None:
+        if self.first_ms is None:
+            self.first_ms = (time.perf_counter() - self._started) * 1000
+        self.texts.append(text)
 
 
 def _resident_mb() -> int:

@@ -91,6 +91,8 @@ class Ask(_Request, frozen=True, kw_only=True, tag="ask"):
     sampling: Sampling
     number: int
     """Asked of a server, even questions are answered as a whole and odd ones as a stream."""
+    watched: bool = False
+    """Whether the pieces of the answer are reported, of a session that is asked directly."""
 
 
 class AskClients(_Request, frozen=True, kw_only=True, tag="ask-clients"):
@@ -163,6 +165,10 @@ class Answered(_Reply, frozen=True, kw_only=True, tag="answered"):
     prompt_tokens: int
     completion_tokens: int
     finish: str
+    pieces: tuple[str, ...] = ()
+    """Of a watched question: the text as it was handed out."""
+    first_piece_ms: float | None = None
+    """Of a watched question: from its beginning to the first piece."""
     time_to_first_token_ms: float | None
     duration_ms: float
     memory_mb: int

@@ -1,78 +1,12 @@
 import json
 from typing import TYPE_CHECKING
 
-import pytest
-
-from aprqa_ci.cli import catalogues
-from aprqa_ci.execution.engines.interface import Capability, EngineInfo
-from aprqa_ci.execution.engines.registry import engine_names
 from aprqa_ci.gates import gate_catalogue
 from aprqa_ci.planning.tiers import load_tiers
 from aprqa_ci.playbook.conditions.catalogue import fact_catalogue, function_catalogue
-from aprqa_ci.vocabulary import Backend, ModelFormat
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Aprqa
-
-
-def test_engines_are_listed(aprqa: "Aprqa") -> None:
-    ended = aprqa("engines")
-    assert ended.code == 0
-    lines = ended.out.splitlines()
-    assert lines[0].split() == ["engine", "version", "here", "formats", "backends", "promises"]
-    names = list(engine_names())
-    assert [line.split()[0] for line in lines[1 : 1 + len(names)]] == names
-    told = json.loads(aprqa("engines", "--json").out)
-    assert [each["name"] for each in told] == names
-    (reference,) = (each for each in told if each["name"] == "reference")
-    assert set(reference["capabilities"]) == {str(each) for each in Capability}
-    assert all(isinstance(each["available"], bool) for each in told)
-
-
-def test_how_to_get_an_engine_that_is_not_here(
-    aprqa: "Aprqa", monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Absent:
-        name = "far"
-
-        def info(self) -> EngineInfo:
-            return EngineInfo(
-                name="far",
-                version=None,
-                available=False,
-                reason="far is not installed",
-                formats=(ModelFormat.GGUF,),
-                backends=(Backend.GPU,),
-                how_to_get="pip install far",
-            )
-
-    monkeypatch.setattr(catalogues, "known_engines", lambda: {"far": Absent()})
-    ended = aprqa("engines")
-    assert ended.out.splitlines()[1].split() == ["far", "-", "no", "gguf", "gpu", "-"]
-    assert "far: far is not installed; pip install far" in ended.out
-
-
-@pytest.mark.parametrize(
-    ("promised", "shown"),
-    [
-        (tuple(Capability), "all"),
-        ((Capability.RAW, Capability.SEED), "raw, seed"),
-        (tuple(Capability)[1:], "all but raw"),
-        ((), "-"),
-    ],
-)
-def test_promises_are_told_the_short_way(promised: tuple[Capability, ...], shown: str) -> None:
-    info = EngineInfo(
-        name="any",
-        version=None,
-        available=True,
-        reason="",
-        how_to_get="",
-        formats=(),
-        backends=(),
-        capabilities=promised,
-    )
-    assert catalogues._promises(info) == shown
 
 
 def test_gates_are_explained(aprqa: "Aprqa") -> None:
