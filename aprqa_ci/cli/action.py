@@ -55,7 +55,7 @@ from aprqa_ci.github.publish import PublishOptions, publish
 from aprqa_ci.github.workflow_commands import Annotation, Level, annotate, stop_commands
 from aprqa_ci.markdown import bullets, code_span, heading, join
 from aprqa_ci.planning.expand import PlanOptions
-from aprqa_ci.planning.matrix import Matrix, matrix_of
+from aprqa_ci.planning.matrix import groups_of, matrix_of
 from aprqa_ci.planning.plan import PlacedOut, plan_digest
 from aprqa_ci.planning.runner_classes import (
     RUNNERS_PATH,
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
 __all__ = ["OUTPUT_NAMES", "action"]
 
 OUTPUT_NAMES = {
-    Command.PLAN: ("matrix", "groups", "shard-count", "plan", "plan-digest"),
+    Command.PLAN: ("matrix", "groups", "shard-count", "max-parallel", "plan", "plan-digest"),
     Command.RESOLVE: ("cache-key", "models"),
     Command.FETCH: ("models",),
     Command.RUN: (),
@@ -186,8 +186,9 @@ def _plan(step: ActionStep) -> None:
     step.outputs(
         {
             "matrix": matrix.text,
-            "groups": _groups(matrix),
+            "groups": groups_of(plan).text,
             "shard-count": str(matrix.shards),
+            "max-parallel": str(matrix.max_parallel),
             "plan": str(path),
             "plan-digest": digest,
         }
@@ -353,14 +354,6 @@ def _runners(path: Path | None) -> tuple[RunnerClass, ...]:
     if path is None and not RUNNERS_PATH.exists():
         return default_runners()
     return read_runners(path or RUNNERS_PATH)
-
-
-def _groups(matrix: Matrix) -> str:
-    """Return the matrix as one of groups, whatever its levels, for workflows that always nest."""
-    if matrix.levels > 1:
-        return matrix.text
-    groups = Matrix(levels=2, shards=0, include=({"group": "g01", "matrix": matrix.text},))
-    return groups.text
 
 
 def _placed_out(

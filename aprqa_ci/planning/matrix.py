@@ -1,11 +1,13 @@
 """The matrix of a plan's jobs, as GitHub's ``strategy.matrix`` takes it.
 
 A matrix has at most 256 jobs. Beyond that there are two levels: each job of the outer matrix calls
-a reusable workflow with an inner matrix, which is JSON within JSON.
+a reusable workflow with an inner matrix, which is JSON within JSON. How many jobs of a matrix run
+at a time is one number to GitHub, so a group is of one runner class, whose limit is the group's.
 """
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final
@@ -15,7 +17,7 @@ import msgspec
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.planning.plan import Plan, PlannedShard
 
-__all__ = ["MAX_JOBS", "MAX_MATRIX_BYTES", "Matrix", "matrix_of"]
+__all__ = ["MAX_JOBS", "MAX_MATRIX_BYTES", "Matrix", "groups_of", "matrix_of"]
 
 MAX_JOBS: Final = 256
 """The most jobs of one matrix."""
@@ -32,6 +34,9 @@ class Matrix:
     """1: each entry is a shard. 2: each entry is a group with a matrix of shards of its own."""
     shards: int
     """0 when nothing is to be run: GitHub refuses an empty matrix, so the job must be left out."""
+    max_parallel: int
+    """How many of its jobs run at a time: what the runner classes allow together, at least 1. Of a
+    matrix of groups, all."""
     include: tuple[Mapping[str, Any], ...]
 
     @property
@@ -44,20 +49,60 @@ def matrix_of(plan: Plan) -> Matrix:
     """Return the matrix of a plan that was made for runner classes. Pure.
 
     An entry of a shard has the keys ``shard``, ``runs-on``, ``timeout-minutes``, ``name`` and
-    ``runner``; an entry of a group ``group`` and ``matrix``, the text of the inner one.
+    ``runner``; for an entry of a group see ``groups_of``.
 
     Raises:
         InputError: the plan is for no runner classes, or its matrix is beyond what GitHub takes.
     """
-    entries = [_entry(shard) for shard in plan.shards]
-    if len(entries) <= MAX_JOBS:
-        matrix = Matrix(levels=1, shards=len(entries), include=tuple(entries))
-    else:
-        matrix = Matrix(levels=2, shards=len(entries), include=_groups(entries))
+    if len(plan.shards) > MAX_JOBS:
+        return groups_of(plan)
+    return _checked(
+        Matrix(
+            levels=1,
+            shards=len(plan.shards),
+            max_parallel=max(1, sum(_most_at_a_time(each) for each in _by_class(plan).values())),
+            include=tuple(_entry(shard) for shard in plan.shards),
+        )
+    )
+
+
+def groups_of(plan: Plan) -> Matrix:
+    """Return the matrix of a plan as one of groups, whatever its size. Pure.
+
+    A group is of one runner class. Its entry has the keys ``group``, ``matrix``, the text of the
+    inner matrix, and ``max-parallel``: its part of what the class allows. Groups run side by side,
+    so a class of more than 256 shards has at least one job of each of its groups at a time.
+
+    Raises:
+        InputError: the plan is for no runner classes, or its matrix is beyond what GitHub takes.
+    """
+    parts = [part for shards in _by_class(plan).values() for part in _parts(shards)]
+    width = max(2, len(str(len(parts))))
+    include = [
+        {
+            "group": f"g{number:0{width}d} {shards[0].runner}",
+            "matrix": _json({"include": [_entry(shard) for shard in shards]}),
+            "max-parallel": most,
+        }
+        for number, (shards, most) in enumerate(parts, start=1)
+    ]
+    # GitHub refuses a matrix without entries, even of a job that is left out.
+    empty = {"group": "g01", "matrix": _json({"include": []}), "max-parallel": 1}
+    return _checked(
+        Matrix(
+            levels=2,
+            shards=len(plan.shards),
+            max_parallel=max(1, len(include)),
+            include=tuple(include or [empty]),
+        )
+    )
+
+
+def _checked(matrix: Matrix) -> Matrix:
     size = len(matrix.text)
     if len(matrix.include) > MAX_JOBS or size > MAX_MATRIX_BYTES:
         what = (
-            f"the matrix of {len(entries)} shards has {size} bytes in {len(matrix.include)} "
+            f"the matrix of {matrix.shards} shards has {size} bytes in {len(matrix.include)} "
             f"entries; GitHub takes {MAX_MATRIX_BYTES} bytes and {MAX_JOBS} entries"
         )
         hint = "raise --target-minutes, lower --max-shards, or plan fewer playbooks at a time"
@@ -78,17 +123,23 @@ def _entry(shard: PlannedShard) -> dict[str, Any]:
     }
 
 
-def _groups(entries: list[dict[str, Any]]) -> tuple[Mapping[str, Any], ...]:
-    """Deal the entries to as few groups as there can be, of about the same size."""
-    count = ceil(len(entries) / MAX_JOBS)
-    width = len(str(count))
-    return tuple(
-        {
-            "group": f"g{number + 1:0{max(2, width)}d}",
-            "matrix": _json({"include": entries[number::count]}),
-        }
-        for number in range(count)
-    )
+def _by_class(plan: Plan) -> dict[str | None, list[PlannedShard]]:
+    classes: defaultdict[str | None, list[PlannedShard]] = defaultdict(list)
+    for shard in plan.shards:
+        classes[shard.runner].append(shard)
+    return classes
+
+
+def _most_at_a_time(shards: Sequence[PlannedShard]) -> int:
+    """Return how many of a class's jobs run at a time; a plan of before said nothing of it."""
+    return min(shards[0].max_parallel or MAX_JOBS, len(shards))
+
+
+def _parts(shards: Sequence[PlannedShard]) -> list[tuple[Sequence[PlannedShard], int]]:
+    """Deal the shards of a class to as few groups as there can be, and its limit among them."""
+    count = ceil(len(shards) / MAX_JOBS)
+    share, rest = divmod(_most_at_a_time(shards), count)
+    return [(shards[number::count], max(1, share + (number < rest))) for number in range(count)]
 
 
 def _json(value: object) -> str:

@@ -255,6 +255,8 @@ class PlannedShard(WireModel, frozen=True, kw_only=True):
     """What the job asks GitHub for."""
     timeout_minutes: int | None = None
     """After how many minutes the job is ended."""
+    max_parallel: int | None = None
+    """How many jobs of the runner class run at a time."""
 
 
 class PlacedOut(WireModel, frozen=True, kw_only=True):

@@ -224,4 +224,5 @@ def _shard(
         runner=runner.name if runner else None,
         runs_on=runner.runs_on if runner else None,
         timeout_minutes=timeout_minutes(seconds, runner) if runner else None,
+        max_parallel=runner.max_parallel if runner else None,
     )

@@ -114,6 +114,23 @@ def test_the_reusable_workflow_hands_on_inputs_of_the_action() -> None:
         assert f"{name}: ${{{{ inputs.{name} }}}}" in text
 
 
+def test_the_shards_of_each_class_are_limited_as_the_plan_says() -> None:
+    workflows = ROOT / ".github/workflows"
+    outer = yaml.safe_load((workflows / "certify.yml").read_text(encoding="utf-8"))["jobs"][
+        "shards"
+    ]
+    assert outer["with"]["max-parallel"] == "${{ matrix.max-parallel }}"
+    assert "max-parallel" not in outer["strategy"]
+    inner = yaml.safe_load((workflows / "certify-shards.yml").read_text(encoding="utf-8"))
+    assert inner["jobs"]["shard"]["strategy"]["max-parallel"] == "${{ inputs.max-parallel }}"
+    assert inner["jobs"]["shard"]["timeout-minutes"] == "${{ matrix.timeout-minutes }}"
+    flat = yaml.safe_load((ROOT / "examples/step-by-step.yml").read_text(encoding="utf-8"))["jobs"]
+    told = "${{ fromJSON(needs.plan.outputs.max-parallel) }}"
+    assert flat["shard"]["strategy"]["max-parallel"] == told
+    assert flat["plan"]["outputs"]["max-parallel"] == "${{ steps.plan.outputs.max-parallel }}"
+    assert flat["shard"]["timeout-minutes"] == "${{ matrix.timeout-minutes }}"
+
+
 def test_the_readme_shows_the_workflow_of_ten_lines() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "uses: org/apr-qa/.github/workflows/certify.yml@v1" in readme

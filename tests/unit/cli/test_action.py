@@ -129,6 +129,8 @@ def test_a_plan_gives_a_matrix(action: Action, playbook: Path) -> None:
     assert told["shard-count"] == "1"
     (group,) = json.loads(told["groups"])["include"]
     assert group["matrix"] == told["matrix"]
+    assert (group["group"], group["max-parallel"]) == ("g01 ubuntu-latest", 1)
+    assert told["max-parallel"] == "1"
     plan = msgspec.json.decode(Path(told["plan"]).read_bytes(), type=Plan)
     assert plan_digest(plan) == told["plan-digest"]
     assert told["plan-digest"][:12] in Path("GITHUB_STEP_SUMMARY").read_text()

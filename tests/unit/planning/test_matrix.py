@@ -2,22 +2,38 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from aprqa_ci.errors import InputError
-from aprqa_ci.planning.matrix import MAX_JOBS, MAX_MATRIX_BYTES, Matrix, matrix_of
+from aprqa_ci.planning.matrix import (
+    MAX_JOBS,
+    MAX_MATRIX_BYTES,
+    Matrix,
+    groups_of,
+    matrix_of,
+)
 from aprqa_ci.planning.plan import Plan, PlannedShard, RunnerGroup, RunsOn
 from tests.cells import plan_of
 
 
-def plan_with(number: int, runs_on: RunsOn = ("self-hosted", "linux", "x64", "gpu")) -> Plan:
+def plan_with(
+    number: int,
+    runs_on: RunsOn = ("self-hosted", "linux", "x64", "gpu"),
+    *,
+    runner: str = "ubuntu-latest",
+    max_parallel: int | None = 20,
+    first: int = 1,
+) -> Plan:
     shards = tuple(
         PlannedShard(
-            id=f"s{index + 1:03d}",
+            id=f"s{index + first:03d}",
             cells=("c",),
             expected_seconds=60.0,
-            runner="ubuntu-latest",
+            runner=runner,
             runs_on=runs_on,
             timeout_minutes=25,
+            max_parallel=max_parallel,
         )
         for index in range(number)
     )
@@ -79,9 +95,60 @@ def test_every_shard_is_run_once_within_githubs_limits(number: int) -> None:
         assert len({each["group"] for each in matrix.include}) == len(sizes)
 
 
+def two_classes(cpu: int, gpu: int, *, cpu_most: int = 20, gpu_most: int = 1) -> Plan:
+    one = plan_with(cpu, "ubuntu-latest", runner="cpu", max_parallel=cpu_most)
+    other = plan_with(gpu, runner="gpu", max_parallel=gpu_most, first=cpu + 1)
+    return plan_of(shards=(*one.shards, *other.shards))
+
+
+@given(st.integers(0, 600), st.integers(0, 600), st.integers(1, 1024), st.integers(1, 300))
+@settings(max_examples=30, deadline=None)
+def test_groups_run_every_shard_once_and_no_class_beyond_its_limit(
+    cpu: int, gpu: int, cpu_most: int, gpu_most: int
+) -> None:
+    plan = two_classes(cpu, gpu, cpu_most=cpu_most, gpu_most=gpu_most)
+    groups = groups_of(plan)
+    assert [each["shard"] for each in sorted(shards_of(groups), key=lambda one: one["shard"])] == [
+        shard.id for shard in sorted(plan.shards, key=lambda one: one.id)
+    ]
+    assert groups.shards == cpu + gpu
+    at_a_time = {"cpu": 0, "gpu": 0}
+    numbers = {"cpu": 0, "gpu": 0}
+    for each in groups.include if plan.shards else ():
+        inner = json.loads(each["matrix"])["include"]
+        (runner,) = {one["runner"] for one in inner}
+        assert each["group"].endswith(f" {runner}")
+        assert 1 <= len(inner) <= MAX_JOBS
+        assert 1 <= each["max-parallel"] <= MAX_JOBS
+        at_a_time[runner] += each["max-parallel"]
+        numbers[runner] += 1
+    most = {"cpu": min(cpu, cpu_most), "gpu": min(gpu, gpu_most)}
+    for runner, found in at_a_time.items():
+        # A matrix runs at least one job, so a class of several groups has one of each.
+        assert found == max(most[runner], numbers[runner])
+
+
+@pytest.mark.parametrize(
+    ("plan", "most"),
+    [
+        (plan_with(0), 1),
+        (plan_with(3), 3),
+        (plan_with(30), 20),
+        (plan_with(30, max_parallel=None), 30),
+        (plan_with(256, max_parallel=1024), 256),
+        (two_classes(30, 8), 21),
+        (two_classes(300, 1), 3),
+    ],
+)
+def test_a_flat_matrix_runs_what_the_classes_allow_together(plan: Plan, most: int) -> None:
+    assert matrix_of(plan).max_parallel == most
+
+
 def test_nothing_to_run_is_said() -> None:
     matrix = matrix_of(plan_with(0))
     assert (matrix.shards, matrix.text) == (0, '{"include":[]}')
+    (empty,) = groups_of(plan_with(0)).include
+    assert (empty["matrix"], empty["max-parallel"]) == ('{"include":[]}', 1)
 
 
 def test_a_plan_for_one_machine_has_no_matrix() -> None:

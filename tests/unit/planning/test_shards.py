@@ -250,3 +250,7 @@ def test_evidence_names_the_same_plan_however_it_is_packed(
     found = packed(shards=number + 1, runners=runners, fork=fork and bool(runners))
     plan = replace(PLAN, shards=found.shards, unplaced=found.unplaced, deferred=found.deferred)
     assert digest_for_playbook(plan, "tiny") == digest_for_playbook(PLAN, "tiny")
+    alone = plan.for_playbook("tiny")
+    for kept, all_of_them in ((alone.unplaced, found.unplaced), (alone.deferred, found.deferred)):
+        assert kept == tuple(each for each in all_of_them if each.cell.startswith("tiny:"))
+    assert replace(alone, unplaced=(), deferred=()) == PLAN.for_playbook("tiny")
