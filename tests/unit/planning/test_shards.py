@@ -240,6 +240,12 @@ def test_the_corpus_is_packed_within_five_percent(most: int) -> None:
         assert max(shard.expected_seconds for shard in shards) <= 1.05 * least + 0.1
 
 
+def test_a_shard_knows_the_limit_of_its_class() -> None:
+    limits = {shard.runner: shard.max_parallel for shard in packed(runners=(CPU, GPU)).shards}
+    assert limits == {"cpu": 20, "gpu": 3}
+    assert {shard.max_parallel for shard in packed(shards=2).shards} == {None}
+
+
 @settings(max_examples=20)
 @given(st.integers(1, 12), st.booleans(), st.sampled_from([(), default_runners(), (CPU, GPU)]))
 def test_evidence_names_the_same_plan_however_it_is_packed(
