@@ -17,7 +17,6 @@ from aprqa_ci.execution.hub_cache import hub_directory
 from aprqa_ci.plain_text import visible
 from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.planning.plan import Plan
-from aprqa_ci.vocabulary import Backend
 
 __all__ = ["fetch"]
 
@@ -47,10 +46,7 @@ def fetch(
     playbooks: tuple[str, ...],
     plan_file: Path | None,
     shard: str | None,
-    tier: str | None,
-    only: tuple[str, ...],
-    backends: tuple[Backend, ...],
-    engine: str | None,
+    options: PlanOptions,
     output: Path,
     dry_run: bool,
 ) -> None:
@@ -63,17 +59,14 @@ def fetch(
         msg = "name playbooks, or a plan with --plan"
         raise InputError(msg)
     surroundings = Surroundings()
-    options = PlanOptions(tier=tier, only=only, backends=backends, engine=engine)
     if plan_file is None:
         if shard is not None:
             msg = "--shard needs --plan"
             raise InputError(msg)
         plan = make_plan(playbooks, options=options, surroundings=surroundings)
     else:
-        if tier or only or backends or engine:
-            msg = (
-                "a plan says what is run; --tier, --only, --backend and --engine are for playbooks"
-            )
+        if options != PlanOptions():
+            msg = "a plan says what is run; what narrows it belongs to `plan`"
             raise InputError(msg)
         plan = read_plan(plan_file)
     _fetch(plan, shard, surroundings, None if dry_run else output)

@@ -4,18 +4,35 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aprqa_ci.certification.bundle import read_bundle
+from aprqa_ci.cli.main import run
 from aprqa_ci.evidence.merging import read_shard
 from aprqa_ci.evidence.record import MetadataKey
 from tests.hub_double import HubDouble
 from tests.integration.fetching.conftest import BUNDLED, REPO
 
 TOKEN = "hf_abcdefghij"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a command ended, and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Aprqa = Callable[..., Ended]
 PLAYBOOK: dict[str, Any] = {
     "name": "tiny-quick",
     "version": "1.0.0",
@@ -36,17 +53,50 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def aprqa(place: Path, *arguments: object, **variables: str) -> "subprocess.CompletedProcess[str]":
-    names = ("HF_", "HUGGING", "GITHUB_", "INPUT_")
+def environment(place: Path, variables: dict[str, str]) -> dict[str, str]:
+    """The variables of this process without those of a hub or a workflow, and some more."""
+    names = ("HF_", "HUGGING", "TRANSFORMERS_", "GITHUB_", "INPUT_")
     kept = {name: text for name, text in os.environ.items() if not name.startswith(names)}
-    return subprocess.run(
-        [sys.executable, "-m", "aprqa_ci", *map(str, arguments)],
-        cwd=place,
-        env=kept | {"HOME": str(place / "home")} | variables,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return kept | {"HOME": str(place / "home")} | variables
+
+
+@pytest.fixture
+def aprqa(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Aprqa:
+    """Runs a command in this process; variables are given as keywords."""
+    monkeypatch.chdir(place)
+
+    def call(*arguments: object, **variables: str) -> Ended:
+        capsys.readouterr()
+        kept = dict(os.environ)
+        wanted = environment(place, variables)
+        try:
+            os.environ.clear()
+            os.environ.update(wanted)
+            code = run([str(argument) for argument in arguments])
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
+        said = capsys.readouterr()
+        return Ended(returncode=code, stdout=said.out, stderr=said.err)
+
+    return call
+
+
+def children_of(parent: int) -> dict[int, bytes]:
+    """The environments of the living children of a process that have begun their own program.
+
+    Between fork and exec a child still shows its parent's.
+    """
+    found = {}
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(status.read_text().rpartition(")")[2].split()[1]) == parent:
+                directory = status.parent
+                if b"aprqa_ci.execution.worker" in (directory / "cmdline").read_bytes():
+                    found[int(directory.name)] = (directory / "environ").read_bytes()
+    return found
 
 
 def holds_token(place: Path) -> list[Path]:
@@ -56,29 +106,28 @@ def holds_token(place: Path) -> list[Path]:
 
 
 def test_a_gated_model_is_fetched_and_then_certified_without_hub_and_token(
-    hub: HubDouble, place: Path
+    hub: HubDouble, place: Path, aprqa: Aprqa
 ) -> None:
     hub.repositories[REPO].token = TOKEN
     away = {"HF_ENDPOINT": hub.endpoint}
-    assert aprqa(place, "plan", "tiny.playbook.yaml", "-o", "plan.json").returncode == 0
+    assert aprqa("plan", "tiny.playbook.yaml", "-o", "plan.json").returncode == 0
 
-    dry = aprqa(place, "fetch", "--plan", "plan.json", "--dry-run", **away)
+    dry = aprqa("fetch", "--plan", "plan.json", "--dry-run", **away)
     assert dry.returncode == 0, dry.stderr
     assert "cache key aprqa-models-1-" in dry.stdout
-    refused = aprqa(place, "fetch", "--plan", "plan.json", "-o", "models.json", **away)
+    refused = aprqa("fetch", "--plan", "plan.json", "-o", "models.json", **away)
     assert refused.returncode == 3
     assert "accept its licence" in refused.stderr
     assert "HF_TOKEN is not set" in refused.stderr
 
     # Without the model there is no verdict, and the reason is that of the fetch.
-    run = ("run", "plan.json", "--shard", "s001", "--models", "models.json", "-o", "lost")
-    lost = aprqa(place, *run)
+    run_shard = ("run", "plan.json", "--shard", "s001", "--models", "models.json")
+    lost = aprqa(*run_shard, "-o", "lost")
     assert lost.returncode == 3
     assert "accept its licence" in lost.stdout
     assert {str(each.outcome) for each in read_shard(place / "lost").records} == {"Skipped"}
 
     fetched = aprqa(
-        place,
         "fetch",
         "--plan",
         "plan.json",
@@ -94,20 +143,19 @@ def test_a_gated_model_is_fetched_and_then_certified_without_hub_and_token(
 
     # The hub is gone, and the token is still in the shell: no child and no file ever sees it.
     hub.seen.clear()
-    done = aprqa(
-        place,
-        "run",
-        "plan.json",
-        "--shard",
-        "s001",
-        "--models",
-        "models.json",
-        "-o",
-        "shard",
-        HF_ENDPOINT="http://127.0.0.1:9",
-        HF_TOKEN=TOKEN,
+    process = subprocess.Popen(
+        [sys.executable, "-m", "aprqa_ci", *run_shard, "-o", "shard"],
+        cwd=place,
+        env=environment(place, {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_TOKEN": TOKEN}),
+        stdout=subprocess.DEVNULL,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    seen: dict[int, bytes] = {}
+    while process.poll() is None:
+        seen |= children_of(process.pid)
+        time.sleep(0.005)
+    assert process.returncode == 0
+    assert any(b"HF_HUB_OFFLINE=1" in text for text in seen.values())
+    assert not any(TOKEN.encode() in text for text in seen.values())
     assert hub.seen == []
     shard = read_shard(place / "shard")
     assert set(shard.manifest.files) == {"evidence.json", "models.json"}
@@ -115,7 +163,7 @@ def test_a_gated_model_is_fetched_and_then_certified_without_hub_and_token(
     assert {record.meta(MetadataKey.MODEL_REPO) for record in shard.records} == {REPO}
     assert {record.meta(MetadataKey.MODEL_COMMIT) for record in shard.records} == {commit}
 
-    merged = aprqa(place, "merge", "shard", "--plan", "plan.json", "-o", "merged")
+    merged = aprqa("merge", "shard", "--plan", "plan.json", "-o", "merged")
     assert merged.returncode == 0, merged.stdout + merged.stderr
     bundle = read_bundle(place / "merged/tiny-quick")
     source = bundle.certificate.model.sources["gguf-q8_0"]
@@ -125,32 +173,34 @@ def test_a_gated_model_is_fetched_and_then_certified_without_hub_and_token(
     assert bundle.certificate.model.files["gguf-q8_0"] == told
     assert commit in (place / "merged/tiny-quick/report.md").read_text()
     assert holds_token(place) == []
-    assert aprqa(place, "validate", "models.json", "merged/tiny-quick").returncode == 0
+    assert aprqa("validate", "models.json", "merged/tiny-quick").returncode == 0
 
 
-def test_another_commit_than_was_fetched_is_not_run(hub: HubDouble, place: Path) -> None:
-    aprqa(place, "plan", "tiny.playbook.yaml", "-o", "plan.json")
+def test_another_commit_than_was_fetched_is_not_run(
+    hub: HubDouble, place: Path, aprqa: Aprqa
+) -> None:
+    aprqa("plan", "tiny.playbook.yaml", "-o", "plan.json")
     away = {"HF_ENDPOINT": hub.endpoint}
-    assert aprqa(place, "fetch", "--plan", "plan.json", "-o", "m.json", **away).returncode == 0
+    assert aprqa("fetch", "--plan", "plan.json", "-o", "m.json", **away).returncode == 0
     told = json.loads((place / "m.json").read_text())
     told["models"][0]["commit"] = "0" * 40
     (place / "m.json").write_text(json.dumps(told))
-    done = aprqa(place, "run", "plan.json", "--models", "m.json", "-o", "shard")
+    done = aprqa("run", "plan.json", "--models", "m.json", "-o", "shard")
     assert done.returncode == 3
     assert "another was fetched; fetch again" in " ".join(done.stdout.split())
 
 
-def test_a_manifest_of_another_plan_is_refused(hub: HubDouble, place: Path) -> None:
-    aprqa(place, "plan", "tiny.playbook.yaml", "-o", "plan.json")
+def test_a_manifest_of_another_plan_is_refused(hub: HubDouble, aprqa: Aprqa) -> None:
+    aprqa("plan", "tiny.playbook.yaml", "-o", "plan.json")
     away = {"HF_ENDPOINT": hub.endpoint}
-    assert aprqa(place, "fetch", "tiny.playbook.yaml", "--tier", "smoke", **away).returncode == 0
-    done = aprqa(place, "run", "plan.json", "--models", "aprqa-out/models.json", "-o", "shard")
+    assert aprqa("fetch", "tiny.playbook.yaml", "--tier", "smoke", **away).returncode == 0
+    done = aprqa("run", "plan.json", "--models", "aprqa-out/models.json", "-o", "shard")
     assert done.returncode == 2
     assert "fetched for another plan" in done.stderr
 
 
-def test_wrong_usage_is_named(place: Path) -> None:
-    aprqa(place, "plan", "tiny.playbook.yaml", "-o", "plan.json")
+def test_wrong_usage_is_named(aprqa: Aprqa) -> None:
+    aprqa("plan", "tiny.playbook.yaml", "-o", "plan.json")
     for arguments, word in (
         ((), "name playbooks, or a plan"),
         (("tiny.playbook.yaml", "--plan", "plan.json"), "name playbooks, or a plan"),
@@ -158,23 +208,22 @@ def test_wrong_usage_is_named(place: Path) -> None:
         (("--plan", "plan.json", "--tier", "mvp"), "a plan says what is run"),
         (("--plan", "plan.json", "--shard", "s9"), "no shard 's9'"),
     ):
-        done = aprqa(place, "fetch", *arguments)
+        done = aprqa("fetch", *arguments)
         assert done.returncode == 2, arguments
         assert word in done.stderr
 
 
 class Action:
-    """The action's steps of one job, each a process of its own."""
+    """The action's steps of one job."""
 
-    def __init__(self, place: Path, hub: HubDouble) -> None:
+    def __init__(self, place: Path, hub: HubDouble, aprqa: Aprqa) -> None:
+        self.aprqa = aprqa
         self.place = place
         self.hub = hub
         event = {"repository": {"full_name": "org/repo", "default_branch": "main"}}
         (place / "event.json").write_text(json.dumps(event))
 
-    def __call__(
-        self, command: str, *, env: dict[str, str] | None = None, **inputs: str
-    ) -> "subprocess.CompletedProcess[str]":
+    def __call__(self, command: str, *, env: dict[str, str] | None = None, **inputs: str) -> Ended:
         (self.place / "outputs").unlink(missing_ok=True)
         variables = {
             "GITHUB_ACTIONS": "true",
@@ -192,7 +241,7 @@ class Action:
             "HF_ENDPOINT": self.hub.endpoint,
         }
         variables |= {f"INPUT_{name.upper()}": text for name, text in inputs.items()}
-        return aprqa(self.place, "action", **variables, **(env or {}))
+        return self.aprqa("action", **variables, **(env or {}))
 
     def outputs(self) -> dict[str, str]:
         lines = iter((self.place / "outputs").read_text().splitlines())
@@ -206,10 +255,12 @@ class Action:
         return found
 
 
-def test_the_steps_of_a_job_resolve_fetch_and_run(hub: HubDouble, place: Path) -> None:
+def test_the_steps_of_a_job_resolve_fetch_and_run(
+    hub: HubDouble, place: Path, aprqa: Aprqa
+) -> None:
     hub.repositories[REPO].token = TOKEN
     hub.repositories[REPO].private = True
-    action = Action(place, hub)
+    action = Action(place, hub, aprqa)
     assert action("plan", playbooks="tiny.playbook.yaml").returncode == 0
 
     resolved = action("resolve", shard="s001", hf_token=TOKEN)
@@ -231,9 +282,11 @@ def test_the_steps_of_a_job_resolve_fetch_and_run(hub: HubDouble, place: Path) -
     assert holds_token(place) == []
 
 
-def test_a_shard_whose_model_cannot_be_fetched_says_why(hub: HubDouble, place: Path) -> None:
+def test_a_shard_whose_model_cannot_be_fetched_says_why(
+    hub: HubDouble, place: Path, aprqa: Aprqa
+) -> None:
     hub.repositories[REPO].token = TOKEN
-    action = Action(place, hub)
+    action = Action(place, hub, aprqa)
     action("plan", playbooks="tiny.playbook.yaml")
     assert action("resolve", shard="s001").returncode == 0
     fetched = action("fetch", shard="s001")
@@ -249,8 +302,10 @@ def test_a_shard_whose_model_cannot_be_fetched_says_why(hub: HubDouble, place: P
     }
 
 
-def test_a_machine_with_a_cache_of_its_own_gets_no_key(hub: HubDouble, place: Path) -> None:
-    action = Action(place, hub)
+def test_a_machine_with_a_cache_of_its_own_gets_no_key(
+    hub: HubDouble, place: Path, aprqa: Aprqa
+) -> None:
+    action = Action(place, hub, aprqa)
     action("plan", playbooks="tiny.playbook.yaml")
     own = {"HF_HOME": str(place / "own")}
     assert action("resolve", shard="s001", env=own).returncode == 0
@@ -262,10 +317,10 @@ def test_a_machine_with_a_cache_of_its_own_gets_no_key(hub: HubDouble, place: Pa
     assert not (place / "aprqa-out/models").exists()
 
 
-def test_a_bundled_model_asks_nobody(hub: HubDouble, place: Path) -> None:
+def test_a_bundled_model_asks_nobody(hub: HubDouble, place: Path, aprqa: Aprqa) -> None:
     data = PLAYBOOK | {"model": PLAYBOOK["model"] | {"local_path": str(BUNDLED)}}
     (place / "tiny.playbook.yaml").write_text(json.dumps(data), encoding="utf-8")
-    action = Action(place, hub)
+    action = Action(place, hub, aprqa)
     action("plan", playbooks="tiny.playbook.yaml")
     assert action("resolve", shard="s001").returncode == 0
     assert action.outputs()["cache-key"] == ""
