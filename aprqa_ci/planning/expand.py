@@ -22,6 +22,7 @@ from aprqa_ci.planning.plan import (
 from aprqa_ci.planning.planned_playbook import planned_playbook
 from aprqa_ci.planning.prompt_source import PromptSource
 from aprqa_ci.planning.runner_classes import RunnerClass
+from aprqa_ci.planning.section_prompts import Frame, SectionPrompts
 from aprqa_ci.planning.shards import ShardOptions, pack
 from aprqa_ci.planning.tiers import Tier, default_tier, tier_named
 from aprqa_ci.playbook.load import LoadedPlaybook, declared_tier
@@ -216,12 +217,13 @@ def _cells(
         raise InputError(Problem(what=what, path=loaded.path))
     per_cell = _scenarios_per_cell(playbook, tier, len(frames))
     source = PromptSource(playbook, tier)
+    sections = SectionPrompts(playbook, len(frames))
     truth = _ground_truth(variants)
     first: dict[tuple[Backend, _Variant], Modality] = {}
     for modality, backend, variant in frames:
         first.setdefault((backend, variant), modality)
     cells = []
-    for modality, backend, variant in frames:
+    for index, (modality, backend, variant) in enumerate(frames):
         name = cell_id(playbook.name, modality, backend, variant.format, variant.quantization)
         checks = [
             gate
@@ -236,7 +238,16 @@ def _cells(
                 engine=options.engine,
             )
         ]
-        prompts = source.cell_prompts(modality, backend, per_cell)
+        frame = Frame(
+            modality=modality,
+            backend=backend,
+            format=variant.format,
+            first=first[backend, variant] is modality,
+        )
+        prompts = [
+            *source.cell_prompts(modality, backend, per_cell),
+            *sections.of_cell(index, frame),
+        ]
         cells.append(
             PlannedCell(
                 id=name,

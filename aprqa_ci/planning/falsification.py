@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from aprqa_ci.gates import gate_catalogue
 from aprqa_ci.planning.plan import PlannedCell, PlannedGate
+from aprqa_ci.planning.verification import comparisons
 from aprqa_ci.playbook.conditions.condition import Condition, read_condition
 from aprqa_ci.playbook.conditions.evaluation import (
     Answers,
@@ -52,6 +53,8 @@ class OwnGates:
 def planned_gates(playbook: Playbook, cells: Sequence[PlannedCell], *, baseline: bool) -> OwnGates:
     """Return the playbook's own gates that the plan can judge, and name the others.
 
+    A verification test that compares formats is such a gate as well.
+
     Args:
         playbook: the playbook; its conditions were checked when it was loaded.
         cells: its cells in the plan.
@@ -72,6 +75,13 @@ def planned_gates(playbook: Playbook, cells: Sequence[PlannedCell], *, baseline:
         gates.append(
             _planned(playbook.name, gate, category if category in covered else Category.QUAL)
         )
+    for gate, why in comparisons(playbook, cells):
+        if why:
+            not_run.append(gate.id)
+            warnings.append(f"{gate.id} is not compared: {why}")
+        else:
+            category = Category.COMP if Category.COMP in covered else Category.QUAL
+            gates.append(_planned(playbook.name, gate, category))
     return OwnGates(gates=tuple(gates), not_run=tuple(not_run), warnings=tuple(warnings))
 
 

@@ -18,6 +18,7 @@ from aprqa_ci.planning.plan import (
     PlannedPlaybook,
     PromptCase,
 )
+from aprqa_ci.planning.section_prompts import sections_not_run
 from aprqa_ci.planning.suites import draw_prompt, load_suites
 from aprqa_ci.planning.tiers import Tier
 from aprqa_ci.playbook.load import LoadedPlaybook
@@ -59,6 +60,7 @@ def planned_playbook(
         if suites[name].has(Modality.RUN)
     ]
     own = planned_gates(playbook, cells, baseline=baseline is not None)
+    left_out = dict(sections_not_run(playbook, cells))
     return PlannedPlaybook(
         name=playbook.name,
         path=_relative(loaded.path, root),
@@ -69,11 +71,12 @@ def planned_playbook(
         seed=seed,
         failure_policy=playbook.failure_policy,
         narrowed=narrowed,
-        declared_not_run=tuple(sorted((*loaded.declared_not_run, *own.not_run))),
+        declared_not_run=tuple(sorted((*loaded.declared_not_run, *own.not_run, *left_out))),
         warnings=(
             *(str(warning) for warning in loaded.warnings),
             *_uncovered(tier, cells),
             *own.warnings,
+            *(f"{path} is not run: {reason}" for path, reason in left_out.items()),
         ),
         performance=limits_for(playbook),
         oracles=oracle_settings(playbook),

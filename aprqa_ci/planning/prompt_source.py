@@ -1,9 +1,10 @@
 """Which prompts each cell is asked: the playbook's own and the suites', dealt in turn."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 from itertools import count
+from typing import Any
 
 import msgspec
 
@@ -15,7 +16,7 @@ from aprqa_ci.planning.tiers import Tier
 from aprqa_ci.playbook.model import Playbook
 from aprqa_ci.vocabulary import Backend, Modality
 
-__all__ = ["PromptSource"]
+__all__ = ["PromptSource", "own_case", "quality_gate"]
 
 _OWN_MAX_TOKENS = 64
 _LEAST_MAX_TOKENS = 64
@@ -34,6 +35,36 @@ _QUALITY_GATES = {
 }
 
 
+def quality_gate(modality: Modality, backend: Backend) -> str:
+    """Return the gate that an answer counts for where its prompt names none."""
+    return _QUALITY_GATES[modality, backend]
+
+
+def own_case(
+    text: str,
+    settings: Sequence[tuple[str, Mapping[str, Any]]],
+    *,
+    seed: int,
+    suite: str = "playbook",
+) -> PromptCase:
+    """Return a prompt that a playbook's author wrote, with the oracle that can judge it.
+
+    Args:
+        text: the prompt.
+        settings: the playbook's ``oracles`` as (type, config).
+        seed: the playbook's seed.
+        suite: where in the playbook it stands.
+    """
+    return PromptCase(
+        turns=(text,),
+        oracle=choose_oracle(text, settings),
+        raw=text.startswith(_CODE_STARTS),
+        suite=suite,
+        max_tokens=_OWN_MAX_TOKENS,
+        seed=seed,
+    )
+
+
 class PromptSource:
     """Deals prompts to the cells of one playbook, going on where the last cell stopped."""
 
@@ -42,14 +73,7 @@ class PromptSource:
         self._tier = tier
         declared = list(oracle_settings(playbook).items())
         self._own = [
-            PromptCase(
-                turns=(text,),
-                oracle=choose_oracle(text, declared),
-                raw=text.startswith(_CODE_STARTS),
-                max_tokens=_OWN_MAX_TOKENS,
-                seed=self._seed,
-            )
-            for text in playbook.test_matrix.prompts or ()
+            own_case(text, declared, seed=self._seed) for text in playbook.test_matrix.prompts or ()
         ]
         self._own_index = count()
         self._slot = count()
@@ -59,7 +83,7 @@ class PromptSource:
         self, modality: Modality, backend: Backend, number: int
     ) -> list[tuple[str, PromptCase]]:
         """Return the next cell's prompts, each with the gate that its answer counts for."""
-        quality = _QUALITY_GATES[modality, backend]
+        quality = quality_gate(modality, backend)
         prompts = []
         for _ in range(number):
             slot = next(self._slot)

@@ -56,14 +56,11 @@ DECLARED_NOT_RUN: tuple[str, ...] = (
     "differential_tests.inference_compare",
     "differential_tests.tensor_diff",
     "differential_tests.validate_stats",
-    "mvp_matrix",
     "ollama_parity",
     "profile_ci.formats",
     "profile_ci.gates",
-    "property_tests",
     "state_machine",
     "trace_payload",
-    "verification_tests",
 )
 """Paths that this version accepts and does not execute. What a plan leaves out of the sections that
 are executed is added when it is made."""
@@ -91,16 +88,16 @@ def _asks_for(data: Mapping[str, Any], path: str) -> bool:
 
 
 class PropertyTest(WireModel, frozen=True, kw_only=True):
-    """One property, in the words of the existing tool."""
+    """One property of the answers to drawn prompts."""
 
     name: Name
-    """What the property is called. Required."""
+    """What the property is called, each once. Required."""
     generator: ShortText
-    """How prompts are drawn."""
+    """How prompts are drawn. Required."""
     oracle: ShortText
-    """What must hold of the answer."""
-    count: Count = 100
-    """How many prompts. Default: 100."""
+    """What must hold of each answer. Required."""
+    count: Count | None = None
+    """How many prompts, over all cells together. Default: the section's ``cases``."""
 
 
 class PropertyTests(WireModel, frozen=True, kw_only=True):
@@ -109,9 +106,9 @@ class PropertyTests(WireModel, frozen=True, kw_only=True):
     enabled: bool = True
     """Whether the section is asked for. Default: true."""
     cases: Annotated[int, Meta(ge=1, le=10_000)] = 100
-    """Cases per property, 1 to 10000. Default: 100."""
-    max_shrink_iters: Count = 1000
-    """Steps to make a counterexample smaller. Default: 1000."""
+    """Prompts of a property that names no ``count``, 1 to 10000. Default: 100."""
+    max_shrink_iters: Count | None = None
+    """Declared, not run: steps to make a counterexample smaller. Default: none."""
     tests: Annotated[tuple[PropertyTest, ...], Meta(max_length=1000)] = ()
     """The properties; in the legacy shape the section is this list."""
 
@@ -353,19 +350,20 @@ class MatrixEntry(WireModel, frozen=True, kw_only=True):
 
 
 class VerificationTest(WireModel, frozen=True, kw_only=True):
-    """One expectation, in the words of the existing tool."""
+    """One prompt that is asked in each of its formats, with what is expected of the answers."""
 
     name: Name
     """What the expectation is called. Required."""
     type: Name | None = None
-    """Its kind, for example ``differential``."""
+    """``differential`` compares the answers of the formats."""
     format: ModelFormat | None = None
     """The one format that it is about."""
     formats: tuple[ModelFormat, ...] | None = None
-    """The formats that it is about."""
+    """The formats that it is about. Default: all."""
     prompt: PromptText
     """What is asked. Required."""
     expect: ShortText | None = None
     """Text that the answer must hold."""
     tolerance: Ratio | Name | None = None
-    """A share, or a word such as ``semantic``."""
+    """Of a differential test: how far answers may differ, a share; a word such as ``semantic``
+    stands for what the quantizations allow."""

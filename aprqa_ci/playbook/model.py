@@ -333,7 +333,7 @@ class Playbook(WireModel, frozen=True, kw_only=True):
     profile_ci: ProfileCi | None = None
     """How performance is measured. Default: as an empty section."""
     property_tests: PropertyTests | None = None
-    """Declared, not run."""
+    """Properties of the answers to drawn prompts. Default: none."""
     falsification_gates: Annotated[tuple[FalsificationGate, ...], Meta(max_length=1000)] | None = (
         None
     )
@@ -349,9 +349,9 @@ class Playbook(WireModel, frozen=True, kw_only=True):
     ollama_parity: OllamaParity | None = None
     """Declared, not run."""
     mvp_matrix: Annotated[tuple[MatrixEntry, ...], Meta(max_length=1000)] | None = None
-    """Declared, not run."""
+    """Prompts for single combinations, beside the others. Default: none."""
     verification_tests: Annotated[tuple[VerificationTest, ...], Meta(max_length=1000)] | None = None
-    """Declared, not run."""
+    """Prompts that are asked in each of their formats. Default: none."""
     kernel_profile: KernelProfile | None = None
     """What the author knows of the kernels; for readers."""
     metadata: Annotated[

@@ -13,6 +13,7 @@ from aprqa_ci.playbook.conditions.condition import read_condition
 from aprqa_ci.playbook.conditions.tokens import ConditionError
 from aprqa_ci.playbook.finding import Finding
 from aprqa_ci.playbook.model import Playbook
+from aprqa_ci.playbook.properties import property_findings
 from aprqa_ci.playbook.yaml_source import YamlPath, show_path
 
 __all__ = ["check_playbook", "control_characters", "foreign_section"]
@@ -119,6 +120,7 @@ def _rules(data: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(path=("oracles", number), what=what, hint=hint)
         elif isinstance(kind, str):
             seen.add(kind)
+    yield from property_findings(data.get("property_tests"))
     yield from _condition_findings(data.get("falsification_gates"))
     metadata = data.get("metadata")
     if isinstance(metadata, dict) and "tier" in metadata:

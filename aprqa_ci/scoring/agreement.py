@@ -12,7 +12,7 @@ from aprqa_ci.playbook.conditions.evaluation import Answers, Missing, Value
 from aprqa_ci.quantizations import quantization_catalogue
 from aprqa_ci.vocabulary import Backend, ModelFormat
 
-__all__ = ["alike", "answers_of", "required_agreement"]
+__all__ = ["alike", "answers_of", "mean_similarity", "required_agreement"]
 
 CellAnswers = tuple[str, str | None, tuple[str, ...]]
 
@@ -67,7 +67,7 @@ def alike(left: Answers, right: Answers) -> Value:
     if not pairs:
         return Missing(what="two cells that answered the same prompts")
     return all(
-        _similarity(ours[2], theirs[2]) >= required_agreement(ours[1], theirs[1])
+        mean_similarity(ours[2], theirs[2]) >= required_agreement(ours[1], theirs[1])
         for ours, theirs in pairs
     )
 
@@ -82,7 +82,7 @@ def required_agreement(*quantizations: str | None) -> float:
     )
 
 
-def _similarity(ours: Sequence[str], theirs: Sequence[str]) -> float:
+def mean_similarity(ours: Sequence[str], theirs: Sequence[str]) -> float:
     """Return the mean similarity; answers to different numbers of prompts do not agree."""
     if len(ours) != len(theirs) or not ours:
         return 0.0

@@ -26,6 +26,7 @@ from aprqa_ci.scoring.recorded_facts import (
     RunView,
     ScenarioView,
 )
+from aprqa_ci.scoring.verification import verification_agrees, verification_similarity
 from aprqa_ci.scoring.wording import counted, named
 from aprqa_ci.vocabulary import Outcome
 
@@ -131,6 +132,10 @@ class _View(Facts):
                 return judge.accepts("arithmetic", case, text)
             case "syntax_check" if case is not None:
                 return judge.accepts("code_syntax", case, text)
+            case "verification_agrees":
+                return verification_agrees(self._run, text)
+            case "verification_similarity":
+                return verification_similarity(self._run, text)
             case "is_coherent" if case is not None:
                 return judge.is_coherent(case, text)
         return Missing(what=name)

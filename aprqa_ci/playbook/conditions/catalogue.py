@@ -34,13 +34,15 @@ class FactEntry(WireModel, frozen=True, kw_only=True):
 
 
 class FunctionEntry(WireModel, frozen=True, kw_only=True):
-    """One function; all functions are of one scenario's texts."""
+    """One function."""
 
     name: str
     takes: tuple[Literal["text", "prompt", "output"], ...]
     """``text`` takes any text; ``prompt`` and ``output`` take the facts of these names alone."""
     gives: Literal["boolean", "number"]
     meaning: str
+    of: Scope = "scenario"
+    """What it is asked of; a function of texts is of the scenario that they stand in."""
     needs: tuple[str, ...] = ()
 
 

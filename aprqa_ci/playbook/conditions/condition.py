@@ -61,11 +61,12 @@ def read_condition(text: str) -> Condition:
     nodes = list(walk(tree))
     facts = {node.name for node in nodes if isinstance(node, Fact)}
     calls = {node.name for node in nodes if isinstance(node, Call)}
-    if not facts:
+    known, functions = fact_catalogue(), function_catalogue()
+    of_run = {name for name in calls if functions[name].of == "run"}
+    if not facts | of_run:
         msg = "speaks of no recorded fact, so it shows nothing"
         raise ConditionError(msg, column=1)
-    known, functions = fact_catalogue(), function_catalogue()
-    scopes = {known[name].of for name in facts}
+    scopes = {known[name].of for name in facts} | {functions[name].of for name in of_run}
     needs = {need for name in facts for need in known[name].needs}
     needs |= {need for name in calls for need in functions[name].needs}
     return Condition(

@@ -139,6 +139,8 @@ def test_templates_of_the_corpus_plan_all_their_gates(corpus: Path) -> None:
             for each in playbook.declared_not_run
             if each.startswith("falsification_gates.")
         }
-        assert {each.id for each in playbook.own_gates} | named == declared
+        assert {
+            each.id for each in playbook.own_gates if not each.id.startswith("verification_tests")
+        } | named == declared
         gates += len(declared)
     assert gates > 30

@@ -26,7 +26,6 @@ def test_all_models_load(corpus: Path) -> None:
         "profile_ci.formats": 42,
         "differential_tests.inference_compare": 17,
         "trace_payload": 17,
-        "property_tests": 16,
         "differential_tests.fingerprint": 12,
         "profile_ci.gates": 12,
         "differential_tests.tensor_diff": 10,

@@ -14,9 +14,9 @@ from aprqa_ci.playbook.model import Playbook
         ({"trace_payload": {"enabled": True}}, ("trace_payload",)),
         ({"trace_payload": {}}, ("trace_payload",)),
         ({"trace_payload": {"enabled": False}}, ()),
-        ({"trace_payload": None, "mvp_matrix": []}, ()),
+        ({"trace_payload": None, "state_machine": []}, ()),
         ({"contract_tests": {"invariants": ["I-2"]}}, ("contract_tests",)),
-        ({"property_tests": {"tests": [{"name": "x"}]}}, ("property_tests",)),
+        ({"property_tests": {"tests": [{"name": "x"}]}, "mvp_matrix": [{}]}, ()),
         (
             {"differential_tests": {"tensor_diff": {}, "fingerprint": {"enabled": False}}},
             ("differential_tests.tensor_diff",),
@@ -58,6 +58,9 @@ def test_every_section_is_executed_listed_or_for_readers() -> None:
         "profile_ci",
         "gates",
         "falsification_gates",
+        "mvp_matrix",
+        "property_tests",
+        "verification_tests",
     }
     for_readers = {"description", "kernel_profile", "metadata"}
     listed = {path.partition(".")[0] for path in DECLARED_NOT_RUN}

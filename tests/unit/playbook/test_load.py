@@ -85,8 +85,8 @@ oracles:
   - {type: garbage}
 property_tests:
   - name: a
-    generator: g
-    oracle: o
+    generator: arithmetic()
+    oracle: correct
   - {name: b}
 metadata: {tier: [mvp]}
 description: "\\u0007"
