@@ -75,8 +75,8 @@ def test_every_problem_has_its_place() -> None:
         load(playbook_data(property_tests={"tests": tests, "cases": 50}))
     said = [problem.what for problem in caught.value.problems]
     assert sorted(said) == [
-        "`property_tests` draws 10001 prompts, at most 10000 are drawn",
         "`property_tests.tests[0].generator`: there is no generator 'nope'",
         "`property_tests.tests[1].oracle`: there is no property 'nope'",
         "`property_tests.tests[1]` is the property 'a' again",
+        "`property_tests` draws 10001 prompts, at most 10000 are drawn",
     ]
