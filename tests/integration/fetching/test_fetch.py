@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import sys
 from collections import deque
 
 import pytest
@@ -396,3 +397,41 @@ def test_the_token_is_not_in_what_is_printed_of_the_settings() -> None:
     settings = hub_settings({"HF_TOKEN": f" {TOKEN}\n"})
     assert settings.token == TOKEN
     assert TOKEN not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("status", "word"), [(403, "the hub refused (HTTP 403)"), (418, "answered HTTP 418")]
+)
+def test_another_refusal_is_told_by_its_number(
+    fetcher: Fetcher, hub: HubDouble, plan_of: PlanOf, status: int, word: str
+) -> None:
+    hub.statuses.append(status)
+    error = fetcher.refusal(plan_of(quantizations=["q8_0"]))
+    assert error.fault == "infrastructure"
+    assert word in str(error)
+
+
+def test_a_cache_that_cannot_be_written_is_the_machines_fault(
+    fetcher: Fetcher, plan_of: PlanOf
+) -> None:
+    fetcher.cache.write_text("a file where a directory should be")
+    error = fetcher.refusal(plan_of(quantizations=["q8_0"]))
+    assert error.fault == "infrastructure"
+    assert "the cache cannot be used" in str(error)
+
+
+def test_without_the_library_its_extra_is_named(
+    fetcher: Fetcher, plan_of: PlanOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(InputError, match=r"aprqa-ci\[hub\]"):
+        fetcher.resolve(plan_of(quantizations=["q8_0"]))
+
+
+def test_a_name_that_no_repository_has_is_not_asked_for(
+    fetcher: Fetcher, hub: HubDouble, plan_of: PlanOf
+) -> None:
+    plan = plan_of(quantizations=["q8_0"], hf_repo="org/a--b")
+    error = fetcher.refusal(plan)
+    assert error.fault == "input"
+    assert hub.seen == []
