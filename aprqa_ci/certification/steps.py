@@ -5,7 +5,6 @@ outside world comes in through :class:`Surroundings`.
 """
 
 import os
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +30,7 @@ from aprqa_ci.evidence.reading import read_evidence, write_evidence
 from aprqa_ci.evidence.record import EvidenceRecord
 from aprqa_ci.execution.engines.registry import engine_names
 from aprqa_ci.execution.fetching.manifest import MODELS_NAME, Models
+from aprqa_ci.execution.gpu_devices import run_command
 from aprqa_ci.execution.host import HostDescription, describe_host
 from aprqa_ci.execution.machine import Observer, RunEnvironment
 from aprqa_ci.execution.preflight import PreflightWorld, preflight
@@ -56,18 +56,7 @@ __all__ = [
     "shard_named",
 ]
 
-_COMMAND_SECONDS = 10
 _MAX_THREADS = 8
-
-
-def _run_command(command: Sequence[str]) -> str | None:
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +68,7 @@ class Surroundings:
     root: Path = field(default_factory=Path.cwd)
     """What relative paths in plans start from: the repository."""
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    run_command: Callable[[Sequence[str]], str | None] = _run_command
+    run_command: Callable[[Sequence[str]], str | None] = run_command
     workers: int = 1
     processors: int = field(default_factory=lambda: os.cpu_count() or 1)
 

@@ -1,9 +1,10 @@
 """What the NVIDIA driver says of the devices that a process of ours would see."""
 
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["GpuDevice", "RunCommand", "visible_devices"]
+__all__ = ["GpuDevice", "RunCommand", "run_command", "visible_devices"]
 
 RunCommand = Callable[[Sequence[str]], str | None]
 """Runs a command with a time limit and returns its output; nothing when it is missing or fails."""
@@ -19,6 +20,18 @@ _PROCESSES = (
     "--format=csv,noheader,nounits",
 )
 _MAX_NAME = 80
+_COMMAND_SECONDS = 10
+
+
+def run_command(command: Sequence[str]) -> str | None:
+    """Run a command of this machine; see :data:`RunCommand`."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout
 
 
 @dataclass(frozen=True, kw_only=True)

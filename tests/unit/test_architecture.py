@@ -49,9 +49,9 @@ OWNERS = {
     "xllamacpp": r"execution/engines/llamacpp.*\.py",
     "gguf": r"execution/formats/.*",
     "numpy": r"execution/.*",
-    "subprocess": r"execution/child\.py|certification/steps\.py",
+    "subprocess": r"execution/(child|gpu_devices|engines/(apr|server)_process)\.py",
     "signal": r"cli/signals\.py|execution/.*",
-    "http": r"execution/engines/openai_.*\.py",
+    "http": r"execution/engines/(openai|apr)_.*\.py",
     # For addresses alone, but in the engines.
     "urllib": r"execution/(engines/openai_.*|fetching/hugging_face)\.py"
     r"|github/(client|git_data)\.py",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Literal
 
+from aprqa_ci.execution.engines.answer_text import AnswerText
 from aprqa_ci.execution.engines.chat_template import PLAIN_TEMPLATE
 from aprqa_ci.execution.engines.interface import (
     Answer,
@@ -70,7 +71,7 @@ class ReferenceSession:
             )
             raise PromptRefusedError(what)
         choose = token_chooser(sampling)
-        text = _AnswerText(model, sampling.stop, on_text)
+        text = AnswerText(model.tokenizer.stream(), sampling.stop, on_text)
         finish: Literal["stop", "length"] = "length"
         first_token_ms: float | None = None
         count = 0
@@ -132,54 +133,6 @@ class ReferenceSession:
         if begin is not None and (not tokens or (tokenizer.model.add_bos and tokens[0] != begin)):
             return [begin, *tokens]
         return tokens or [end if end is not None else 0]
-
-
-class _AnswerText:
-    """The text of an answer while it grows, cut where a stop text begins."""
-
-    def __init__(
-        self, model: LoadedModel, stops: Sequence[str], on_text: Callable[[str], None] | None
-    ) -> None:
-        self._decoder = model.tokenizer.stream()
-        self._stops = [stop for stop in stops if stop]
-        self._longest = max(map(len, self._stops), default=0)
-        self._on_text = on_text
-        self._text = ""
-        self._told = 0
-        self._stopped = False
-
-    def add(self, token: int) -> bool:
-        """Add a token; returns whether a stop text is complete with it."""
-        # A stop text may have begun in the tokens before.
-        start = max(0, len(self._text) - self._longest)
-        self._text += self._decoder.add(token)
-        places = [place for stop in self._stops if (place := self._text.find(stop, start)) >= 0]
-        if places:
-            self._text = self._text[: min(places)]
-            self._stopped = True
-        else:
-            self._tell(len(self._text) - self._possible_stop())
-        return self._stopped
-
-    def end(self) -> str:
-        """Return the whole text, all of it told."""
-        if not self._stopped:
-            self._text += self._decoder.end()
-        self._tell(len(self._text))
-        return self._text
-
-    def _tell(self, end: int) -> None:
-        """Pass on what is final and has not been passed on yet."""
-        if self._on_text is not None and end > self._told:
-            self._on_text(self._text[self._told : end])
-            self._told = end
-
-    def _possible_stop(self) -> int:
-        """Return how many characters at the end may be the beginning of a stop text."""
-        for length in range(min(self._longest - 1, len(self._text)), 0, -1):
-            if any(stop.startswith(self._text[-length:]) for stop in self._stops):
-                return length
-        return 0
 
 
 def _milliseconds_since(started: float) -> float:
