@@ -2,14 +2,21 @@
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from uuid import uuid4
 
 from aprqa_ci import __version__
 from aprqa_ci.errors import InputError, Problem
-from aprqa_ci.evidence.building import RecordContext, cell_result, host_of, record_of, utc_text
+from aprqa_ci.evidence.building import (
+    RecordContext,
+    carried_over,
+    cell_result,
+    host_of,
+    record_of,
+    utc_text,
+)
 from aprqa_ci.evidence.journal import (
     JOURNAL_NAME,
     Journal,
@@ -41,6 +48,11 @@ class RunOptions:
     same, or only one of them would be scored."""
     preflight: tuple[PreflightProblem, ...] = ()
     """What keeps cells from being run on this machine."""
+    standing: Mapping[str, EvidenceRecord] = field(default_factory=dict)
+    """Records of an earlier run that stand, by the scenario that each is of now. They are carried
+    over into this run, and those scenarios are not run."""
+    kept: tuple[EvidenceRecord, ...] = ()
+    """Records of earlier attempts at the same run whose scenarios are not run again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +120,16 @@ def run_into(
             journal.digests(playbook, variant, found)
             digests.setdefault(playbook, {})[variant] = dict(found)
 
-        done = {record.metadata[MetadataKey.SCENARIO]: cell_result(record) for record in records}
+        if earlier is None:
+            for scenario, record in options.standing.items():
+                context = contexts[_playbook_of(scenario)]
+                over = carried_over(record, scenario, context, identifier=uuid4())
+                journal.append(over)
+                records.append(over)
+        done = {
+            record.metadata[MetadataKey.SCENARIO]: cell_result(record)
+            for record in (*options.kept, *records)
+        }
         fit = _refuse(
             plan,
             cells,
@@ -135,6 +156,10 @@ def run_into(
         resumed=len(earlier.records) if earlier else 0,
         preflight=options.preflight,
     )
+
+
+def _playbook_of(scenario: str) -> str:
+    return scenario.partition(":")[0]
 
 
 def _refuse(

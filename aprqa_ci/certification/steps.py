@@ -6,7 +6,7 @@ outside world comes in through :class:`Surroundings`.
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,13 +21,14 @@ from aprqa_ci.certification.diagnostics import write_diagnostics
 from aprqa_ci.certification.resuming import finished_bundles
 from aprqa_ci.certification.running import RunOptions, RunOutput, run_into
 from aprqa_ci.certification.silence import Silence
+from aprqa_ci.certification.standing import Earlier, standing_records
 from aprqa_ci.certification.timings import read_timings, timings_of, write_timings
 from aprqa_ci.errors import InputError, Problem
-from aprqa_ci.evidence.building import utc_text
+from aprqa_ci.evidence.building import host_of, utc_text
 from aprqa_ci.evidence.journal import JOURNAL_NAME
 from aprqa_ci.evidence.merging import MANIFEST_NAME, Merged, ShardManifest, merge, read_shard
 from aprqa_ci.evidence.reading import read_evidence, write_evidence
-from aprqa_ci.evidence.record import EvidenceRecord
+from aprqa_ci.evidence.record import EvidenceRecord, machine_of
 from aprqa_ci.execution.engines.registry import engine_names
 from aprqa_ci.execution.fetching.manifest import MODELS_NAME, Models
 from aprqa_ci.execution.gpu_devices import run_command
@@ -49,6 +50,7 @@ from aprqa_ci.wire import near_name, pretty_json
 __all__ = [
     "Surroundings",
     "certify_plan",
+    "certify_playbook",
     "make_plan",
     "merge_shards",
     "register_bundle",
@@ -87,6 +89,12 @@ class Surroundings:
             now=self.now,
             workers=self.workers,
             threads=1 if sizes == {SizeCategory.TINY} else threads,
+        )
+
+    def measuring_environment(self, plan: Plan) -> RunEnvironment:
+        """Return the same with what kind of machine this is, which measurements depend on."""
+        return replace(
+            self.run_environment(plan), machine=machine_of(host_of(self.host(), __version__))
         )
 
     def preflight_world(self, output: Path, models: Models | None = None) -> PreflightWorld:
@@ -152,6 +160,7 @@ def certify_plan(
     out: Path,
     resume: bool = False,
     append: bool = False,
+    previous: Mapping[str, Earlier] | None = None,
     surroundings: Surroundings,
     observer: Observer | None = None,
 ) -> list[Bundle]:
@@ -162,6 +171,7 @@ def certify_plan(
         out: the directory of bundles, ``certifications``.
         resume: go on with an interrupted run; the playbooks that it had finished stay as they are.
         append: keep the records of earlier runs; the newest run is the one that is scored.
+        previous: an earlier run by playbook name; what still stands of it is not run again.
         surroundings: the outside world.
         observer: watches; absent, nobody does.
 
@@ -169,37 +179,80 @@ def certify_plan(
         InputError: the evidence to append to, or the journal to resume, is unreadable.
         AprqaError: the run was interrupted; journals hold what was recorded.
     """
-    host = surroundings.host()
     finished = finished_bundles(plan, out) if resume else {}
     bundles = []
     for entry in plan.playbooks:
         if entry.name in finished:
             bundles.append(finished[entry.name])
             continue
-        directory = out / entry.name
         own = plan.for_playbook(entry.name)
-        earlier = _earlier_records(directory) if append else ()
-        output = run_into(
-            directory,
-            own,
-            [cell.id for cell in own.cells],
-            options=RunOptions(resume=resume),
-            environment=surroundings.run_environment(own),
-            host=host,
-            observer=observer or Silence(),
+        standing: Mapping[str, EvidenceRecord] = {}
+        if previous is not None and entry.name in previous:
+            standing = standing_records(
+                previous[entry.name], own, surroundings.measuring_environment(own)
+            )
+        bundles.append(
+            certify_playbook(
+                own,
+                out / entry.name,
+                options=RunOptions(resume=resume, standing=standing),
+                earlier=_earlier_records(out / entry.name) if append else (),
+                digests=previous[entry.name].model_digests if standing and previous else {},
+                surroundings=surroundings,
+                observer=observer,
+            )
         )
-        bundle = write_bundle(
-            directory,
-            own,
-            _joined(earlier, output.records),
-            model_digests=output.digests.get(entry.name, {}),
-        )
-        write_reports(bundle.directory, bundle.report)
-        if entry.failure_policy is FailurePolicy.FAIL_FAST:
-            write_diagnostics(directory, own, output.records)
-        (directory / JOURNAL_NAME).unlink()
-        bundles.append(bundle)
     return bundles
+
+
+def certify_playbook(
+    plan: Plan,
+    directory: Path,
+    *,
+    options: RunOptions,
+    earlier: Sequence[EvidenceRecord] = (),
+    digests: Mapping[str, Mapping[str, str]],
+    cells: Sequence[str] | None = None,
+    surroundings: Surroundings,
+    observer: Observer | None = None,
+) -> Bundle:
+    """Run one playbook on this machine and write its bundle and reports.
+
+    Args:
+        plan: of the one playbook.
+        directory: of its bundle.
+        options: how it is run.
+        earlier: records that stay in the evidence.
+        digests: SHA-256 by file name, by variant, of files that are known and not read again.
+        cells: those to be run; all unless given.
+        surroundings: the outside world.
+        observer: watches; absent, nobody does.
+
+    Raises:
+        InputError: the journal to resume is unreadable.
+        AprqaError: the run was interrupted; the journal holds what was recorded.
+    """
+    (entry,) = plan.playbooks
+    output = run_into(
+        directory,
+        plan,
+        [cell.id for cell in plan.cells] if cells is None else cells,
+        options=options,
+        environment=surroundings.run_environment(plan),
+        host=surroundings.host(),
+        observer=observer or Silence(),
+    )
+    bundle = write_bundle(
+        directory,
+        plan,
+        _joined(earlier, output.records),
+        model_digests={**digests, **output.digests.get(entry.name, {})},
+    )
+    write_reports(bundle.directory, bundle.report)
+    if entry.failure_policy is FailurePolicy.FAIL_FAST:
+        write_diagnostics(directory, plan, output.records)
+    (directory / JOURNAL_NAME).unlink()
+    return bundle
 
 
 def run_shard(

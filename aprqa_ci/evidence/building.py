@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+import msgspec
+
 from aprqa_ci.evidence.record import (
     EvidenceHost,
     EvidenceMetrics,
@@ -16,9 +18,10 @@ from aprqa_ci.execution.derived import CellResult
 from aprqa_ci.execution.host import HostDescription
 from aprqa_ci.execution.result import AnswerKind, ScenarioResult
 from aprqa_ci.gates import gate_catalogue
+from aprqa_ci.planning.identifiers import cell_of
 from aprqa_ci.vocabulary import Outcome
 
-__all__ = ["RecordContext", "cell_result", "host_of", "record_of", "utc_text"]
+__all__ = ["RecordContext", "carried_over", "cell_result", "host_of", "record_of", "utc_text"]
 
 _KINDS: dict[str, AnswerKind] = {
     kind: kind for kind in ("", "garbage", "empty", "wrong", "engine-error")
@@ -121,6 +124,37 @@ def record_of(
         timestamp=utc_text(result.finished_at),
         host=context.host,
         metadata={str(key): value for key, value in metadata.items() if value},
+    )
+
+
+def carried_over(
+    record: EvidenceRecord, scenario: str, context: RecordContext, *, identifier: UUID
+) -> EvidenceRecord:
+    """Return an earlier run's record as one of another run, which names where it comes from. Pure.
+
+    Time, host, engine and answer stay those of the earlier record: nothing was asked again.
+
+    Args:
+        record: the earlier record.
+        scenario: the id of the scenario that it is of now.
+        context: what is common to the run.
+        identifier: a fresh random UUID.
+    """
+    origin = f"{record.meta(MetadataKey.RUN_ID) or ''}/{record.id}"
+    metadata = record.metadata | {
+        MetadataKey.RUN_ID.value: context.run_id,
+        MetadataKey.SCENARIO.value: scenario,
+        MetadataKey.CELL.value: cell_of(scenario),
+        MetadataKey.PLAN.value: context.plan_digest,
+        MetadataKey.ATTEMPT.value: str(context.attempt),
+        # A record that was carried over twice names the one that was measured.
+        MetadataKey.STANDS_FROM.value: record.meta(MetadataKey.STANDS_FROM) or origin,
+    }
+    return msgspec.structs.replace(
+        record,
+        id=identifier.hex,
+        scenario=msgspec.structs.replace(record.scenario, id=scenario),
+        metadata=metadata,
     )
 
 

@@ -50,6 +50,8 @@ class MetadataKey(StrEnum):
     KIND = "kind"
     """Of an answer that failed: ``garbage``, ``empty``, ``wrong`` or ``engine-error``."""
     ATTEMPT = "attempt"
+    STANDS_FROM = "stands_from"
+    """Of a record that was carried over: the run and the id of the earlier record, with a slash."""
     MODEL_REPO = "model_repo"
     """The repository of the hub that the model's files are of."""
     MODEL_COMMIT = "model_commit"

@@ -8,7 +8,7 @@ from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.vocabulary import Backend
 from aprqa_ci.wire import WireModel, near_name
 
-__all__ = ["Tier", "default_tier", "load_tiers", "tier_named"]
+__all__ = ["Tier", "default_tier", "load_tiers", "tier_named", "tiers_through"]
 
 
 class Tier(WireModel, frozen=True, kw_only=True):
@@ -71,3 +71,13 @@ def tier_named(name: str) -> Tier:
         what = f"there is no tier {name!r}; known: {', '.join(known)}"
         raise InputError(Problem(what=what, hint=near_name(name, known)))
     return tier
+
+
+def tiers_through(name: str) -> tuple[str, ...]:
+    """Return the names of the tiers up to the one of that name or alias, smallest first.
+
+    Raises:
+        InputError: there is no such tier.
+    """
+    names = list(load_tiers())
+    return tuple(names[: names.index(tier_named(name).name) + 1])

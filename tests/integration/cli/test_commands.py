@@ -188,3 +188,30 @@ def test_report_and_register_take_the_bundle(aprqa: Aprqa, tmp_path: Path) -> No
     assert (tmp_path / "reports" / "report.md").read_bytes() == same
     assert aprqa("register", "certifications/tiny-quick")[0] == 0
     assert b"org/tiny" in (tmp_path / "docs" / "certifications" / "models.csv").read_bytes()
+
+
+def test_climbing_ends_at_the_tier_that_is_not_reached(aprqa: Aprqa, tmp_path: Path) -> None:
+    code, out, err = aprqa("certify", "tiny.playbook.yaml", "--through", "smoke")
+    assert (code, err) == (1, "")
+    assert "tier quick" in out
+    assert "tiny-quick goes no further than quick" in out
+    assert "tier smoke" not in out
+    assert (tmp_path / "docs" / "certifications" / "models.csv").exists()
+
+
+def test_what_failed_is_run_again_and_the_evidence_kept(aprqa: Aprqa, tmp_path: Path) -> None:
+    aprqa("certify", "tiny.playbook.yaml")
+    evidence = tmp_path / "certifications" / "tiny-quick" / "evidence.json"
+    before = json.loads(evidence.read_bytes())
+    code, out, err = aprqa("certify", "tiny.playbook.yaml", "--failed")
+    assert (code, err) == (1, "")
+    after = json.loads(evidence.read_bytes())
+    assert after[: len(before)] == before
+    again = {record["metadata"]["scenario"] for record in after[len(before) :]}
+    failed = {r["metadata"]["scenario"] for r in before if r["outcome"] == "Falsified"}
+    assert failed <= again
+    lose_the_model(tmp_path)
+    code, out, err = aprqa("certify", "tiny.playbook.yaml", "--failed")
+    assert code != 0
+    assert "tiny-quick: the playbook has changed" in out
+    assert "to certify, run it without --failed" in out

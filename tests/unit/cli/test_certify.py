@@ -87,3 +87,20 @@ def test_an_engine_that_there_is_not_is_bad_input(
     assert ended.code == 2
     assert "perhaps 'llamacpp' is meant" in ended.err
     assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--through", "mvp", "--tier", "mvp"), "leave --tier out"),
+        (("--through", "mvp", "--resume"), "--resume and --dry-run are for one"),
+        (("--failed", "--through", "mvp"), "--failed goes by the evidence"),
+        (("--through", "nothing"), "there is no tier 'nothing'"),
+    ],
+)
+def test_what_makes_no_sense_together_is_refused(
+    aprqa: "Aprqa", arguments: tuple[str, ...], message: str
+) -> None:
+    ended = aprqa("certify", "none.playbook.yaml", *arguments)
+    assert ended.code == 2
+    assert message in ended.err

@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 
 from aprqa_ci.errors import InputError
-from aprqa_ci.planning.tiers import default_tier, load_tiers, tier_named
+from aprqa_ci.planning.tiers import default_tier, load_tiers, tier_named, tiers_through
 from aprqa_ci.vocabulary import Backend
 
 # name: least scenarios, backends, formats, whether it certifies
@@ -51,3 +51,11 @@ def test_names_and_other_words_for_them() -> None:
 def test_an_unknown_tier_is_named_with_its_neighbour() -> None:
     with pytest.raises(InputError, match=r"no tier 'quik'; known: quick, .*perhaps 'quick' is"):
         tier_named("quik")
+
+
+def test_the_tiers_up_to_one() -> None:
+    assert tiers_through("full") == ("quick", "smoke", "mvp", "full")
+    assert tiers_through("standard") == ("quick", "smoke", "mvp")
+    assert tiers_through("quick") == ("quick",)
+    with pytest.raises(InputError, match="there is no tier"):
+        tiers_through("none")

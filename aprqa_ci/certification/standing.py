@@ -1,0 +1,256 @@
+"""What of earlier evidence still stands, so that it need not be asked again.
+
+An answer stands while everything that it came from is the same: the model's files, the engine and
+its version, this tool, and the question with how it is judged. A measurement stands on the same
+kind of machine. Nothing else does, and a failure is never carried over into another run.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from aprqa_ci import __version__
+from aprqa_ci.certification.bundle import Bundle
+from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey, machine_of
+from aprqa_ci.execution.engines.interface import EngineAbsentError
+from aprqa_ci.execution.engines.registry import engine_for
+from aprqa_ci.execution.integrity.digests import digest_files
+from aprqa_ci.execution.integrity.finding import NotJudgedError
+from aprqa_ci.execution.machine import RunEnvironment
+from aprqa_ci.execution.resolve import ModelNotFoundError, located_model, resolve_model
+from aprqa_ci.gates import gate_catalogue
+from aprqa_ci.planning.identifiers import variant_name
+from aprqa_ci.planning.plan import (
+    Plan,
+    PlannedCell,
+    PlannedPlaybook,
+    PlannedScenario,
+    digest_for_playbook,
+)
+from aprqa_ci.scoring.runs import newest_run
+from aprqa_ci.vocabulary import Outcome
+from aprqa_ci.wire import canonical_json
+
+__all__ = ["Earlier", "differences", "standing_records", "stood"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Earlier:
+    """A run that came before, of the same playbook at this or another tier."""
+
+    plan: Plan
+    """Of the one playbook."""
+    records: tuple[EvidenceRecord, ...]
+    """Of that run alone."""
+    model_digests: Mapping[str, Mapping[str, str]]
+    """SHA-256 by file name, by variant."""
+
+    @classmethod
+    def of(cls, bundle: Bundle) -> "Earlier":
+        """Return the run that a bundle's certificate speaks of."""
+        run_id = bundle.certificate.run_id
+        records = bundle.records if run_id is None else newest_run(bundle.records)
+        return cls(plan=bundle.plan, records=records, model_digests=bundle.certificate.model.files)
+
+
+def differences(earlier: Earlier, plan: Plan, environment: RunEnvironment) -> list[str]:
+    """Return what is not as it was in the earlier run, a sentence each.
+
+    Args:
+        earlier: the run that came before.
+        plan: what would be run now, of the same playbook alone.
+        environment: the machine, whose files are read whole and whose engines are asked for.
+    """
+    before, now = earlier.plan.playbooks[0], plan.playbooks[0]
+    found = []
+    if before.digest != now.digest:
+        found.append("the playbook has changed")
+    if before.tier != now.tier:
+        found.append(f"the tier was {before.tier} and is {now.tier}")
+    if earlier.plan.tool_version != __version__:
+        found.append(f"aprqa was {earlier.plan.tool_version} and is {__version__}")
+    if not found and digest_for_playbook(earlier.plan, before.name) != digest_for_playbook(
+        plan, now.name
+    ):
+        found.append("the plan is another, for a certificate was accepted since or options differ")
+    found += _other_engines(earlier.records, plan.cells)
+    found += _other_files(earlier.model_digests, plan, environment)
+    return found
+
+
+def standing_records(
+    earlier: Earlier, plan: Plan, environment: RunEnvironment
+) -> dict[str, EvidenceRecord]:
+    """Return the earlier records that stand, by the id of the scenario of ``plan`` that each is of.
+
+    Only what was Corroborated is carried over, and nothing that is concluded from a cell's records:
+    that is concluded anew. A record is used once.
+
+    Args:
+        earlier: the run that came before.
+        plan: what is run now, of the same playbook alone.
+        environment: as in :func:`differences`.
+    """
+    if earlier.plan.tool_version != __version__:
+        return {}
+    good = _by_content(earlier)
+    same_files = _same_variants(earlier.model_digests, plan, environment)
+    settings = _settings(earlier.plan.playbooks[0]) == _settings(plan.playbooks[0])
+    standing: dict[str, EvidenceRecord] = {}
+    for cell in plan.cells:
+        if variant_name(cell.format, cell.quantization) not in same_files:
+            continue
+        engine = _engine_here(cell)
+        for scenario in cell.scenarios:
+            if scenario.prompt is None and not settings:
+                continue
+            candidates = good.get(_content(cell, scenario), [])
+            for record in candidates:
+                if _engine_of(record) in {None, engine} and _is_measured_alike(
+                    record, scenario, environment
+                ):
+                    candidates.remove(record)
+                    standing[scenario.id] = record
+                    break
+    return standing
+
+
+def stood(record: EvidenceRecord) -> bool:
+    """Return whether the record was carried over from an earlier run."""
+    return record.meta(MetadataKey.STANDS_FROM) is not None
+
+
+def _by_content(earlier: Earlier) -> dict[bytes, list[EvidenceRecord]]:
+    planned = {
+        scenario.id: (cell, scenario)
+        for cell in earlier.plan.cells
+        for scenario in cell.scenarios
+        if not _is_concluded(scenario)
+    }
+    failed = {
+        record.meta(MetadataKey.SCENARIO)
+        for record in earlier.records
+        if record.outcome is not Outcome.CORROBORATED
+    }
+    found: defaultdict[bytes, list[EvidenceRecord]] = defaultdict(list)
+    for record in earlier.records:
+        name = record.meta(MetadataKey.SCENARIO)
+        # One attempt of several that went well is no proof that it goes well.
+        if name in planned and name not in failed:
+            found[_content(*planned[name])].append(record)
+    return found
+
+
+def _content(cell: PlannedCell, scenario: PlannedScenario) -> bytes:
+    """Return all that makes a scenario what it is, its number aside."""
+    return canonical_json(
+        [
+            cell.modality,
+            cell.backend,
+            cell.format,
+            cell.quantization,
+            cell.engine,
+            cell.timeout_ms,
+            scenario.gate_id,
+            scenario.prompt,
+        ]
+    )
+
+
+def _is_concluded(scenario: PlannedScenario) -> bool:
+    gate = gate_catalogue().get(scenario.gate_id)
+    return gate is None or gate.made_by == "derived"
+
+
+def _settings(playbook: PlannedPlaybook) -> bytes:
+    """Return what checks depend on besides their gate."""
+    return canonical_json(
+        [
+            playbook.model,
+            playbook.performance,
+            playbook.ground_truth,
+            playbook.probe_prompts,
+            playbook.measured_prompt,
+            playbook.warmup,
+            playbook.measure,
+            playbook.oracles,
+        ]
+    )
+
+
+def _is_measured_alike(
+    record: EvidenceRecord, scenario: PlannedScenario, environment: RunEnvironment
+) -> bool:
+    gate = gate_catalogue().get(scenario.gate_id)
+    if gate is None or gate.made_by != "check":
+        return True
+    return environment.machine == machine_of(record.host)
+
+
+def _engine_of(record: EvidenceRecord) -> tuple[str, str] | None:
+    name = record.meta(MetadataKey.ENGINE)
+    return (name, record.meta(MetadataKey.ENGINE_VERSION) or "") if name else None
+
+
+def _engine_here(cell: PlannedCell) -> tuple[str, str] | None:
+    try:
+        info = engine_for(cell.format, cell.backend, asked=cell.engine).info()
+    except EngineAbsentError:
+        return None
+    return info.name, info.version or ""
+
+
+def _other_engines(
+    records: Sequence[EvidenceRecord], cells: Sequence[PlannedCell]
+) -> Iterator[str]:
+    used: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    for record in records:
+        engine = _engine_of(record)
+        if engine is not None:
+            used[record.meta(MetadataKey.CELL) or ""].add(engine)
+    for before, now in sorted(
+        {
+            (engine, here)
+            for cell in cells
+            for engine in used[cell.id]
+            if (here := _engine_here(cell)) is not None and here != engine
+        }
+    ):
+        yield f"the engine was {before[0]} {before[1]} and is {now[0]} {now[1]}"
+
+
+def _other_files(
+    before: Mapping[str, Mapping[str, str]], plan: Plan, environment: RunEnvironment
+) -> Iterator[str]:
+    for variant, now in _variants(plan, environment):
+        if variant in before and now != before[variant]:
+            yield f"the {variant} files have changed, or are not here"
+
+
+def _same_variants(
+    before: Mapping[str, Mapping[str, str]], plan: Plan, environment: RunEnvironment
+) -> set[str]:
+    return {variant for variant, now in _variants(plan, environment) if now == before.get(variant)}
+
+
+def _variants(
+    plan: Plan, environment: RunEnvironment
+) -> Iterator[tuple[str, Mapping[str, str] | None]]:
+    """Yield each variant of the plan with the digests of its files; nothing where it has none."""
+    model = located_model(plan.playbooks[0].model, environment.root)
+    for format_, quantization in dict.fromkeys(
+        (cell.format, cell.quantization) for cell in plan.cells
+    ):
+        digests: Mapping[str, str] | None
+        try:
+            files = resolve_model(
+                model,
+                format=format_,
+                quantization=quantization,
+                environment=environment.environment,
+                home=environment.home,
+            )
+            _, digests = digest_files(files)
+        except (ModelNotFoundError, NotJudgedError):
+            digests = None
+        yield variant_name(format_, quantization), digests
