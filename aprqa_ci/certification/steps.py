@@ -4,10 +4,7 @@ The command line is a thin layer over these, and so may any other program be. Wh
 outside world comes in through :class:`Surroundings`.
 """
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aprqa_ci import __version__
@@ -22,19 +19,18 @@ from aprqa_ci.certification.resuming import finished_bundles
 from aprqa_ci.certification.running import RunOptions, RunOutput, run_into
 from aprqa_ci.certification.silence import Silence
 from aprqa_ci.certification.standing import Earlier, standing_records
+from aprqa_ci.certification.surroundings import Surroundings
 from aprqa_ci.certification.timings import read_timings, timings_of, write_timings
 from aprqa_ci.errors import InputError, Problem
-from aprqa_ci.evidence.building import host_of, utc_text
+from aprqa_ci.evidence.building import utc_text
 from aprqa_ci.evidence.journal import JOURNAL_NAME
 from aprqa_ci.evidence.merging import MANIFEST_NAME, Merged, ShardManifest, merge, read_shard
 from aprqa_ci.evidence.reading import read_evidence, write_evidence
-from aprqa_ci.evidence.record import EvidenceRecord, machine_of
+from aprqa_ci.evidence.record import EvidenceRecord
 from aprqa_ci.execution.engines.registry import engine_names
 from aprqa_ci.execution.fetching.manifest import MODELS_NAME, Models
-from aprqa_ci.execution.gpu_devices import run_command
-from aprqa_ci.execution.host import HostDescription, describe_host
-from aprqa_ci.execution.machine import Observer, RunEnvironment
-from aprqa_ci.execution.preflight import PreflightWorld, preflight
+from aprqa_ci.execution.machine import Observer
+from aprqa_ci.execution.preflight import preflight
 from aprqa_ci.files import sha256_bytes, write_atomic
 from aprqa_ci.planning.expand import PlanOptions, expand
 from aprqa_ci.planning.plan import Baseline, Plan, PlannedShard, plan_digest
@@ -44,7 +40,7 @@ from aprqa_ci.registry.from_certificate import update_from_certificate
 from aprqa_ci.registry.readme_table import TABLE_END, TABLE_START, update_readme
 from aprqa_ci.registry.update_file import RegistryChange, update_file
 from aprqa_ci.reports.write import write_reports
-from aprqa_ci.vocabulary import FailurePolicy, SizeCategory
+from aprqa_ci.vocabulary import FailurePolicy
 from aprqa_ci.wire import near_name, pretty_json
 
 __all__ = [
@@ -57,60 +53,6 @@ __all__ = [
     "run_shard",
     "shard_named",
 ]
-
-_MAX_THREADS = 8
-
-
-@dataclass(frozen=True, kw_only=True)
-class Surroundings:
-    """The outside world; the defaults are this process's own."""
-
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    home: Path = field(default_factory=Path.home)
-    root: Path = field(default_factory=Path.cwd)
-    """What relative paths in plans start from: the repository."""
-    now: Callable[[], datetime] = lambda: datetime.now(UTC)
-    run_command: Callable[[Sequence[str]], str | None] = run_command
-    workers: int = 1
-    processors: int = field(default_factory=lambda: os.cpu_count() or 1)
-
-    def run_environment(self, plan: Plan) -> RunEnvironment:
-        """Return what execution needs of it; the processors are shared among the workers.
-
-        A plan of tiny models alone gets one thread per engine: for them the waiting of threads for
-        each other costs more than it gains, a hundredfold on a busy machine.
-        """
-        sizes = {playbook.model.size_category for playbook in plan.playbooks}
-        threads = max(1, min(_MAX_THREADS, self.processors // max(1, self.workers)))
-        return RunEnvironment(
-            environment=self.environment,
-            home=self.home,
-            root=self.root,
-            now=self.now,
-            workers=self.workers,
-            threads=1 if sizes == {SizeCategory.TINY} else threads,
-        )
-
-    def measuring_environment(self, plan: Plan) -> RunEnvironment:
-        """Return the same with what kind of machine this is, which measurements depend on."""
-        return replace(
-            self.run_environment(plan), machine=machine_of(host_of(self.host(), __version__))
-        )
-
-    def preflight_world(self, output: Path, models: Models | None = None) -> PreflightWorld:
-        """Return what the checks before a shard need of it."""
-        return PreflightWorld(
-            environment=self.environment,
-            home=self.home,
-            root=self.root,
-            run_command=self.run_command,
-            output=output,
-            models=models,
-        )
-
-    def host(self) -> HostDescription:
-        """Describe this machine."""
-        return describe_host(run=self.run_command)
 
 
 def make_plan(
