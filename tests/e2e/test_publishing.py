@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.act.double import Double
-from tests.act.harness import Run, git
+from tests.act.harness import Run, commit, git
 from tests.e2e.conftest import PLAYBOOK, Consumer
 
 pytestmark = pytest.mark.slow
@@ -25,14 +25,14 @@ STANDING = (
 README = b"# mine\n\n<!-- CERTIFICATION_TABLE_START -->\n<!-- CERTIFICATION_TABLE_END -->\n"
 
 
-def row(files: Path, name: str, status: str, tier: str) -> bytes:
+def row(files: Path, name: str) -> bytes:
     """The row that the certificate on a branch must have given."""
     certificate = json.loads((files / f"certifications/{name}/certificate.json").read_text())
     (speed,) = certificate["throughput"]
     assert (speed["format"], speed["backend"]) == ("gguf", "cpu")
     measured = f"{certificate['mqs']},{certificate['grade']}"
     return (
-        f"example/{name},llama,,tiny,{status},{measured},{tier},{certificate['finished']},"
+        f"example/{name},llama,,tiny,CERTIFIED,{measured},mvp,{certificate['finished']},"
         f"true,true,true,true,{speed['tokens_per_second']:.1f},,,,,,false\n"
     ).encode()
 
@@ -53,37 +53,48 @@ def test_two_models_published_at_once_get_a_branch_and_a_pull_request_each(
         )
         (playbooks / place / f"{name}.playbook.yaml").write_text(text)
     nightly = consumer.workflow("nightly.yml")
-    by_hand = consumer.workflow("one-model.yml")
-    inputs = ("playbook=playbooks/others/two.playbook.yaml", "tier=smoke", "publish=auto")
-    arguments = [text for each in inputs for text in ("--input", each)]
+    pushed = consumer.workflow("app-token.yml")
+    text = (consumer.path / pushed).read_text(encoding="utf-8")
+    text = text.replace("models/*", "others/*").replace("org/model-owners", "octo/model-owners")
+    (consumer.path / pushed).write_text(text, encoding="utf-8")
+    commit(consumer.path)
+    app = {"login": "my-app[bot]", "app": True, "permissions": "all"}
+    github.hub.tokens["ghs_fake_token_of_the_app"] = app
 
     def night() -> Run:
         return consumer.run(tmp_path / "one", "schedule", nightly, github=github)
 
-    def day() -> Run:
+    def push() -> Run:
+        secret = ("-s", "APP_TOKEN=ghs_fake_token_of_the_app")
         out = tmp_path / "two"
-        event = "workflow_dispatch"
-        return consumer.run(out, event, by_hand, *arguments, github=github, RUN_ID="43")
+        return consumer.run(out, "push", pushed, *secret, github=github, RUN_ID="43")
 
     with ThreadPoolExecutor(2) as side_by_side:
-        runs = [each.result() for each in [side_by_side.submit(night), side_by_side.submit(day)]]
+        started = [side_by_side.submit(night), side_by_side.submit(push)]
+        runs = [each.result() for each in started]
     for run in runs:
         assert run.rc == 0, run.text()
         assert run.outputs("verdict", "merge", "aprqa")["verdict"] == "good"
     assert set(github.pulls) == {"aprqa/certify/one", "aprqa/certify/two"}
-    for name, ended in (("one", ("CERTIFIED", "mvp")), ("two", ("PROVISIONAL", "none"))):
+    for name in ("one", "two"):
         files = tmp_path / f"clone-{name}"
         url = f"{github.hub.base_url}/octo/consumer.git"
         git(tmp_path, "clone", "-q", "-b", f"aprqa/certify/{name}", url, str(files))
         git(files, "fsck", "--strict")
         written = (files / "docs/certifications/models.csv").read_bytes()
-        assert written == HEADER + STANDING + row(files, name, *ended)
+        assert written == HEADER + STANDING + row(files, name)
         changed = git(files, "diff", "--name-only", "origin/main...HEAD").split()
         own = f"certifications/{name}/"
         assert {each for each in changed if not each.startswith(own)} == {
             "README.md",
             "docs/certifications/models.csv",
         }
+    pulls = {each["head"]: each for each in github.repo.pulls.values()}
+    mine, of_the_app = (pulls[f"aprqa/certify/{name}"] for name in ("one", "two"))
+    assert (mine["by"], of_the_app["by"]) == ("github-actions[bot]", "my-app[bot]")
+    assert (of_the_app["reviewers"], of_the_app["teams"]) == (["alice"], ["model-owners"])
+    assert of_the_app["auto_merge"] == "squash"
+    assert "auto_merge" not in mine or mine["auto_merge"] is None
     assert github.repo.branch("main") == git(consumer.path, "rev-parse", "HEAD").strip()
 
 

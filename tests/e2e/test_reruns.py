@@ -9,7 +9,6 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +18,14 @@ import pytest
 import yaml
 
 from aprqa_ci.evidence.journal import JOURNAL_NAME
-from tests.act.double import Double, double_of_github
+from tests.act.double import Double
 from tests.act.harness import Run, commit
-from tests.e2e.conftest import Consumer, make_consumer
-from tests.github_double.ghspec import GitHubSpec
+from tests.e2e.conftest import Consumer
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("reruns")]
+pytestmark = pytest.mark.slow
 
 WORKFLOW = ".github/workflows/step-by-step.yml"
+BRANCH = "aprqa/certify/tiny"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,37 +99,47 @@ def kill_shard(shard: str, *, below: Path) -> None:
     raise AssertionError
 
 
-@pytest.fixture(scope="module")
-def pipeline(
-    action_repository: Path, description: GitHubSpec, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Pipeline]:
-    root = tmp_path_factory.mktemp("reruns")
-    consumer = make_consumer(root / "consumer", action_repository)
-    consumer.workflow("step-by-step.yml")
-    with double_of_github(root / "github", description) as github:
-        yield Pipeline(consumer=consumer, github=github, root=root)
-
-
-@pytest.fixture(scope="module")
-def died(pipeline: Pipeline) -> Run:
-    return pipeline.first()
-
-
-@pytest.fixture(scope="module")
-def mended(pipeline: Pipeline, died: Run) -> Run:
-    """The second attempt: what failed, and the verdict after it."""
-    assert pipeline.github.pulls == {}
-    planned = died.outputs("plan", "plan", "aprqa")
-    failed = [each for each in json.loads(planned["matrix"])["include"] if each["shard"] == "s002"]
-    planned["matrix"] = json.dumps({"include": failed})
-    return pipeline.again(2, died.artifacts(), planned, shards=True)
-
-
 def verdict_of(run: Run) -> dict[str, str]:
     return run.outputs("verdict", "merge", "aprqa")
 
 
-def test_a_shard_that_died_leaves_no_verdict(died: Run) -> None:
+def test_a_shard_that_dies_is_run_again_and_counts_once(
+    consumer: Consumer, github: Double, tmp_path: Path
+) -> None:
+    consumer.workflow("step-by-step.yml")
+    pipeline = Pipeline(consumer=consumer, github=github, root=tmp_path)
+    died = pipeline.first()
+    planned = died.outputs("plan", "plan", "aprqa")
+    it_leaves_no_verdict(died)
+    assert github.pulls == {}
+
+    failed = [each for each in json.loads(planned["matrix"])["include"] if each["shard"] == "s002"]
+    matrix = json.dumps({"include": failed})
+    mended = pipeline.again(2, died.artifacts(), {**planned, "matrix": matrix}, shards=True)
+    the_second_attempt_gives_the_verdict(mended)
+    assert list(github.pulls) == [BRANCH]
+
+    head = github.repo.branch(BRANCH)
+    github.hub.log.clear()
+    artifacts = shutil.copytree(mended.artifacts(), tmp_path / "artifacts")
+    shutil.rmtree(artifacts / "certification-a2")
+    third = pipeline.again(3, artifacts, planned)
+    the_same_publish_changes_nothing(mended, third)
+    # Git objects are what they hold: making them again makes nothing.
+    assert {each.rsplit("/", 1)[1] for each in github.writes} <= {"blobs", "trees"}
+    assert github.repo.branch(BRANCH) == head
+    assert list(github.pulls) == [BRANCH]
+
+    github.hub.log.clear()
+    evidence = artifacts / "evidence-s001-a1/evidence.json"
+    text = evidence.read_text(encoding="utf-8")
+    assert '"Corroborated"' in text
+    evidence.write_text(text.replace('"Corroborated"', '"Falsified"', 1), encoding="utf-8")
+    changed_evidence_is_refused(pipeline.again(4, artifacts, planned))
+    assert github.hub.log == []
+
+
+def it_leaves_no_verdict(died: Run) -> None:
     assert died.step("shard", "run", shard="s001") == "success"
     assert died.step("shard", "run", shard="s002") == "failure"
     left = died.artifacts() / "evidence-s002-a1"
@@ -143,48 +152,27 @@ def test_a_shard_that_died_leaves_no_verdict(died: Run) -> None:
     assert "no pull request: the run is inconclusive" in died.text("verdict")
 
 
-def test_running_it_again_gives_the_verdict(mended: Run, pipeline: Pipeline) -> None:
+def the_second_attempt_gives_the_verdict(mended: Run) -> None:
     assert mended.rc == 0, mended.text()
     assert mended.step("shard", "run") == "success"
     evidence = {each.name for each in mended.artifacts().glob("evidence-*")}
     assert evidence == {"evidence-s001-a1", "evidence-s002-a1", "evidence-s002-a2"}
     assert verdict_of(mended)["verdict"] == "good"
-    assert list(pipeline.github.pulls) == ["aprqa/certify/tiny"]
 
 
-def test_the_same_publish_twice_changes_nothing(
-    died: Run, mended: Run, pipeline: Pipeline, tmp_path: Path
-) -> None:
-    github = pipeline.github
-    head = github.repo.branch("aprqa/certify/tiny")
-    github.hub.log.clear()
-    artifacts = shutil.copytree(mended.artifacts(), tmp_path / "artifacts")
-    shutil.rmtree(artifacts / "certification-a2")
-    run = pipeline.again(3, artifacts, died.outputs("plan", "plan", "aprqa"))
-    assert run.rc == 0, run.text()
-    assert verdict_of(run) == {**verdict_of(mended), "pr-number": "1"}
-    assert "pull request #1 unchanged" in run.text("verdict")
-    # Git objects are what they hold: making them again makes nothing.
-    assert {each.rsplit("/", 1)[1] for each in github.writes} <= {"blobs", "trees"}
-    assert github.repo.branch("aprqa/certify/tiny") == head
+def the_same_publish_changes_nothing(first: Run, second: Run) -> None:
+    assert second.rc == 0, second.text()
+    assert verdict_of(second) == verdict_of(first)
+    assert "pull request #1 unchanged" in second.text("verdict")
     for name in ("certificate.json", "evidence.json"):
-        first, second = (
-            (each.artifacts() / f"certification-a{number}" / "tiny" / name).read_bytes()
-            for each, number in ((mended, 2), (run, 3))
+        once, twice = (
+            (run.artifacts() / f"certification-a{attempt}" / "tiny" / name).read_bytes()
+            for run, attempt in ((first, 2), (second, 3))
         )
-        assert first == second, name
+        assert once == twice, name
 
 
-def test_changed_evidence_is_refused_and_named(
-    died: Run, mended: Run, pipeline: Pipeline, tmp_path: Path
-) -> None:
-    pipeline.github.hub.log.clear()
-    artifacts = shutil.copytree(mended.artifacts(), tmp_path / "artifacts")
-    evidence = artifacts / "evidence-s001-a1/evidence.json"
-    text = evidence.read_text(encoding="utf-8")
-    assert '"Corroborated"' in text
-    evidence.write_text(text.replace('"Corroborated"', '"Falsified"', 1), encoding="utf-8")
-    run = pipeline.again(4, artifacts, died.outputs("plan", "plan", "aprqa"))
+def changed_evidence_is_refused(run: Run) -> None:
     assert run.rc == 1
     assert run.step("verdict", "merge") == "failure"
     assert verdict_of(run) == {}
@@ -192,4 +180,3 @@ def test_changed_evidence_is_refused_and_named(
     assert place["file"].endswith("evidence-s001-a1/evidence.json")
     assert "not the one that the manifest names" in said
     assert not (run.artifacts() / "certification-a4").exists()
-    assert pipeline.github.hub.log == []

@@ -792,7 +792,15 @@ class FakeHub:
                 "user": {**value["user"], "login": pull["by"]},
                 "number": number,
                 "id": 9000 + number,
-                "requested_teams": [self.team_object(slug) for slug in pull["teams"]],
+                # lists tell a team's parent, one pull request does not
+                "requested_teams": [
+                    {
+                        key: told
+                        for key, told in self.team_object(slug).items()
+                        if in_list or key != "parent"
+                    }
+                    for slug in pull["teams"]
+                ],
                 "requested_reviewers": [
                     {**value["user"], "login": login} for login in pull["reviewers"]
                 ],

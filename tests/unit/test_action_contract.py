@@ -131,8 +131,32 @@ def test_the_shards_of_each_class_are_limited_as_the_plan_says() -> None:
     assert flat["shard"]["timeout-minutes"] == "${{ matrix.timeout-minutes }}"
 
 
-def test_the_readme_shows_the_workflow_of_ten_lines() -> None:
+def shown_workflows() -> list[str]:
+    """The pieces of workflows in the README."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert "uses: org/apr-qa/.github/workflows/certify.yml@v1" in readme
-    for path in sorted((ROOT / "examples").glob("*.yml")):
-        assert f"examples/{path.name}" in readme
+    blocks = re.findall(r"^```yaml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    return [each for each in blocks if not each.startswith("# playbooks/")]
+
+
+def pieces(block: str) -> list[str]:
+    """A block of the README at each comment on a line of its own: what is between was left out."""
+    return [each for each in re.split(r"^ *#.*\n", block, flags=re.MULTILINE) if each]
+
+
+def test_what_the_readme_shows_of_workflows_is_the_text_of_one_example() -> None:
+    examples = [path.read_text(encoding="utf-8") for path in (ROOT / "examples").glob("*.yml")]
+    shown = shown_workflows()
+    assert any("uses: org/apr-qa/.github/workflows/certify.yml@v1" in block for block in shown)
+    assert any("uses: org/apr-qa@v1" in block for block in shown)
+    for block in shown:
+        assert any(all(piece in text for piece in pieces(block)) for text in examples), block
+
+
+def test_the_readme_links_every_example_and_a_test_runs_it() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    tests = [path.read_text(encoding="utf-8") for path in (ROOT / "tests/e2e").glob("test_*.py")]
+    examples = sorted(path.name for path in (ROOT / "examples").glob("*.yml"))
+    assert examples
+    for name in examples:
+        assert f"(examples/{name})" in readme
+        assert any(f'.workflow("{name}"' in text for text in tests), name
