@@ -1,7 +1,7 @@
 """Which of the directories that a run of GitHub left behind are to be merged."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,6 +16,7 @@ _MOST_DIRECTORIES = 16_384
 """More than any run can leave: GitHub ends a run after 50 attempts, and keeps 10 000 jobs of it."""
 
 _ARTIFACT = re.compile(r"evidence-.+-a[0-9]+")
+_ATTEMPT = re.compile(r"-a([0-9]{1,9})\Z")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,8 @@ class Collected:
     """Attempts at a plan that was made anew since, as ``s001 a1``; they are left out."""
     without_manifest: tuple[str, ...]
     """Directories whose shard died before it could say what it had done."""
+    made_up_for: tuple[str, ...]
+    """The same, when a later attempt at the shard came to its end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +92,29 @@ def collect_shards(root: Path, *, plan_digest: str) -> Collected:
         for each in found
         if each.manifest.plan_digest != plan_digest and each.manifest.attempt < first
     ]
+    complete = {
+        each.manifest.shard: each.manifest.attempt  # the newest: they are in order
+        for each in found
+        if each not in leftover and each.manifest.exit == 0
+    }
+    made_up_for = [name for name in without_manifest if _is_made_up_for(name, complete)]
     return Collected(
         directories=tuple(each.directory for each in found if each not in leftover),
         other_plan=tuple(each.name for each in leftover),
-        without_manifest=tuple(without_manifest),
+        without_manifest=tuple(name for name in without_manifest if name not in made_up_for),
+        made_up_for=tuple(made_up_for),
+    )
+
+
+def _is_made_up_for(name: str, complete: Mapping[str, int]) -> bool:
+    """Return whether a shard came to its end after the attempt whose directory is so named."""
+    told = _ATTEMPT.search(name)
+    if told is None:
+        return False
+    attempt = int(told[1])
+    return any(
+        attempt < newest and name.endswith(artifact_name(shard, attempt))
+        for shard, newest in complete.items()
     )
 
 

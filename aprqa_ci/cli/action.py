@@ -261,6 +261,8 @@ def _merge(step: ActionStep) -> None:
     )
     for name in collected.other_plan:
         step.say(f"{name} does not count: it ran the plan of an earlier attempt")
+    for name in collected.made_up_for:
+        step.say(f"{name} died without a manifest; a later attempt came to its end")
     for line in attempt_lines(merged):
         step.say(line)
     for title, names in (

@@ -158,6 +158,8 @@ def the_second_attempt_gives_the_verdict(mended: Run) -> None:
     evidence = {each.name for each in mended.artifacts().glob("evidence-*")}
     assert evidence == {"evidence-s001-a1", "evidence-s002-a1", "evidence-s002-a2"}
     assert verdict_of(mended)["verdict"] == "good"
+    assert "evidence-s002-a1 died without a manifest; a later attempt" in mended.text("verdict")
+    assert mended.annotations("error", "verdict") == []
 
 
 def the_same_publish_changes_nothing(first: Run, second: Run) -> None:

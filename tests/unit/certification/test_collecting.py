@@ -22,10 +22,17 @@ def collect(root: Path) -> Collected:
 
 
 def leave(
-    root: Path, shard: str, attempt: int, *, plan: str = DIGEST, name: str | None = None
+    root: Path,
+    shard: str,
+    attempt: int,
+    *,
+    plan: str = DIGEST,
+    name: str | None = None,
+    code: int = 0,
 ) -> Path:
     given = made_shard(PLAN, "s001").manifest
-    manifest = msgspec.structs.replace(given, shard=shard, attempt=attempt, plan_digest=plan)
+    told = {"shard": shard, "attempt": attempt, "plan_digest": plan, "exit": code}
+    manifest = msgspec.structs.replace(given, **told)
     directory = root / (name or artifact_name(shard, attempt))
     directory.mkdir(parents=True)
     (directory / MANIFEST_NAME).write_bytes(pretty_json(manifest))
@@ -77,6 +84,34 @@ def test_a_shard_that_died_is_named(tmp_path: Path) -> None:
     leave(tmp_path, "s001", 1)
     (tmp_path / "evidence-s002-a1").mkdir()
     assert collect(tmp_path).without_manifest == ("evidence-s002-a1",)
+
+
+def test_a_shard_that_died_and_was_run_again_is_no_loss(tmp_path: Path) -> None:
+    (tmp_path / "evidence-s001-a1").mkdir()
+    (tmp_path / "x-evidence-s001-a2").mkdir()
+    leave(tmp_path, "s001", 3)
+    found = collect(tmp_path)
+    assert found.without_manifest == ()
+    assert found.made_up_for == ("evidence-s001-a1", "x-evidence-s001-a2")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "evidence-s001-a3",  # nothing came after it
+        "evidence-s001-a03",
+        "evidence-s002-a1",
+        "s001-a1",
+        "evidence-s001",
+        "evidence-s001-a99999999999999999999",
+    ],
+)
+def test_what_nothing_made_up_for_stays_a_loss(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    leave(tmp_path, "s001", 2)
+    leave(tmp_path, "s002", 2, code=143)
+    found = collect(tmp_path)
+    assert (found.without_manifest, found.made_up_for) == ((name,), ())
 
 
 def test_an_artifact_under_a_prefix(tmp_path: Path) -> None:
