@@ -217,6 +217,7 @@ class CellRun:
             asking=machine.quiet.asking,
             timed=machine.quiet.timed,
             scratch=self._scratch,
+            environment=machine.environment.environment,
         )
 
     def _require_memory(self, engine: str, model: ModelFiles) -> None:

@@ -4,9 +4,9 @@ The model lives in a child process. A child that hangs is killed with its group 
 a ``Timeout``; one that dies makes it ``Crashed``. A fresh session goes on with the rest.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -67,6 +67,7 @@ class SessionContext:
     timed: Callable[[], AbstractContextManager[object]]
     """Held while answers are timed, alone on this machine."""
     scratch: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class CellSession:
@@ -92,6 +93,11 @@ class CellSession:
     def cell(self) -> PlannedCell:
         """The cell."""
         return self._context.cell
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment variables of the run."""
+        return self._context.environment
 
     @property
     def limits(self) -> Limits:

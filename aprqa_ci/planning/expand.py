@@ -11,6 +11,7 @@ from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.gates import gate_catalogue, inspect_gate_ids
 from aprqa_ci.planning.durations import Timings
 from aprqa_ci.planning.identifiers import cell_id, prompt_id, select
+from aprqa_ci.planning.parity import parity_checks
 from aprqa_ci.planning.plan import (
     Baseline,
     GroundTruth,
@@ -244,6 +245,7 @@ def _cells(
             format=variant.format,
             first=first[backend, variant] is modality,
         )
+        checks += parity_checks(playbook, frame, variant.quantization)
         prompts = [
             *source.cell_prompts(modality, backend, per_cell),
             *sections.of_cell(index, frame),

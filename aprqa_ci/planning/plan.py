@@ -33,6 +33,7 @@ __all__ = [
     "PlannedCell",
     "PlannedGate",
     "PlannedModel",
+    "PlannedParity",
     "PlannedPlaybook",
     "PlannedScenario",
     "PlannedShard",
@@ -158,6 +159,17 @@ class GroundTruth(WireModel, frozen=True, kw_only=True):
     quantization: str | None = None
 
 
+class PlannedParity(WireModel, frozen=True, kw_only=True):
+    """A comparison with another runtime that serves the same model."""
+
+    model_tag: str | None
+    """What the model is called there; absent: the server has one model."""
+    quantizations: tuple[str, ...]
+    prompts: tuple[PromptCase, ...]
+    min_perf_ratio: float
+    """The least share of the other's throughput."""
+
+
 class PlannedGate(WireModel, frozen=True, kw_only=True):
     """A gate that the playbook itself defines, judged when all cells have ended."""
 
@@ -214,6 +226,23 @@ class PlannedPlaybook(WireModel, frozen=True, kw_only=True):
     """The gates that the playbook defines; absent when it defines none that can be judged."""
     switched_off: tuple[Gateway, ...] | msgspec.UnsetType = msgspec.UNSET
     """Gateways that the playbook switches off; they are tested and never passed."""
+
+    formats_profiled: tuple[ModelFormat, ...] | msgspec.UnsetType = msgspec.UNSET
+    """The formats that ``performance`` holds for; absent: all."""
+    performance_elsewhere: dict[Backend, PerformanceLimits] | msgspec.UnsetType = msgspec.UNSET
+    """The limits of the other formats."""
+    parity: PlannedParity | msgspec.UnsetType = msgspec.UNSET
+    """What a server of another make is compared on."""
+
+    def limits(self, backend: Backend, format_: ModelFormat) -> PerformanceLimits:
+        """Return the limits that a cell is held to.
+
+        Raises:
+            KeyError: the plan has none for the backend.
+        """
+        if self.formats_profiled and format_ not in self.formats_profiled:
+            return (self.performance_elsewhere or {})[backend]
+        return self.performance[backend]
 
     @property
     def own_gates(self) -> tuple[PlannedGate, ...]:

@@ -1,6 +1,7 @@
 """What a plan says of one playbook: all that execution and scoring need to know of it."""
 
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -8,7 +9,15 @@ import msgspec
 from aprqa_ci.gates import gate_catalogue
 from aprqa_ci.planning.falsification import planned_gates
 from aprqa_ci.planning.oracle_settings import oracle_settings
-from aprqa_ci.planning.performance import answer_tokens, limits_for, measured_text
+from aprqa_ci.planning.parity import parity_not_run, planned_parity
+from aprqa_ci.planning.performance import (
+    answer_tokens,
+    default_limits,
+    limits_for,
+    measured_text,
+    profile_gates_not_run,
+    profiled_formats,
+)
 from aprqa_ci.planning.plan import (
     Baseline,
     GroundTruth,
@@ -60,7 +69,14 @@ def planned_playbook(
         if suites[name].has(Modality.RUN)
     ]
     own = planned_gates(playbook, cells, baseline=baseline is not None)
-    left_out = dict(sections_not_run(playbook, cells))
+    left_out = dict(
+        chain(
+            sections_not_run(playbook, cells),
+            profile_gates_not_run(playbook, cells),
+            parity_not_run(playbook, cells),
+        )
+    )
+    profiled = profiled_formats(playbook)
     return PlannedPlaybook(
         name=playbook.name,
         path=_relative(loaded.path, root),
@@ -95,6 +111,9 @@ def planned_playbook(
         ),
         baseline=baseline,
         gates=own.gates or msgspec.UNSET,
+        formats_profiled=profiled or msgspec.UNSET,
+        performance_elsewhere=default_limits(playbook) if profiled else msgspec.UNSET,
+        parity=planned_parity(playbook, cells) or msgspec.UNSET,
         switched_off=_switched_off(playbook) or msgspec.UNSET,
     )
 

@@ -46,6 +46,8 @@ def own_case(
     *,
     seed: int,
     suite: str = "playbook",
+    temperature: float = 0.0,
+    raw: bool | None = None,
 ) -> PromptCase:
     """Return a prompt that a playbook's author wrote, with the oracle that can judge it.
 
@@ -54,11 +56,14 @@ def own_case(
         settings: the playbook's ``oracles`` as (type, config).
         seed: the playbook's seed.
         suite: where in the playbook it stands.
+        temperature: the sampling temperature.
+        raw: whether it is text to be continued; absent: it is where it starts like code.
     """
     return PromptCase(
         turns=(text,),
         oracle=choose_oracle(text, settings),
-        raw=text.startswith(_CODE_STARTS),
+        raw=text.startswith(_CODE_STARTS) if raw is None else raw,
+        temperature=temperature,
         suite=suite,
         max_tokens=_OWN_MAX_TOKENS,
         seed=seed,

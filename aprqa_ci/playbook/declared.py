@@ -56,9 +56,6 @@ DECLARED_NOT_RUN: tuple[str, ...] = (
     "differential_tests.inference_compare",
     "differential_tests.tensor_diff",
     "differential_tests.validate_stats",
-    "ollama_parity",
-    "profile_ci.formats",
-    "profile_ci.gates",
     "state_machine",
     "trace_payload",
 )
@@ -298,12 +295,12 @@ class ContractTests(WireModel, frozen=True, kw_only=True):
 
 
 class OllamaParity(WireModel, frozen=True, kw_only=True):
-    """A comparison with Ollama."""
+    """A comparison with Ollama, or another server of the same model."""
 
     enabled: bool = True
     """Whether the section is asked for. Default: true."""
     model_tag: ShortText | None = None
-    """The tag of the model there."""
+    """The tag of the model there; the name of a quantization in it stands for that of the cell."""
     quantizations: Annotated[tuple[QuantizationName, ...], Meta(min_length=1, max_length=32)] = (
         "q4_k_m",
     )
@@ -317,7 +314,7 @@ class OllamaParity(WireModel, frozen=True, kw_only=True):
     min_perf_ratio: Numbers = 0.8
     """The least share of its throughput. Default: 0.8."""
     gates: GateIds = ()
-    """Gate ids of the existing tool. Default: none."""
+    """Gate ids of the existing tool; the two tests are made anyway. Default: none."""
 
     def __post_init__(self) -> None:
         require_known_quantizations(self.quantizations)

@@ -287,7 +287,8 @@ class ProfileCi(WireModel, frozen=True, kw_only=True):
     measure: Annotated[int, Meta(ge=1, le=1000)] = 5
     """Measured runs of a measurement, 1 to 1000. Default: 5."""
     formats: Annotated[tuple[ModelFormat, ...], Meta(extra_json_schema=Distinct)] | None = None
-    """Declared, not run: every tested format is measured. Default: absent."""
+    """The formats that the limits hold for; the others are held to those of the size. Default:
+    all."""
     backends: Annotated[tuple[Backend, ...], Meta(min_length=1, extra_json_schema=Distinct)] = (
         Backend.CPU,
         Backend.GPU,
@@ -296,7 +297,7 @@ class ProfileCi(WireModel, frozen=True, kw_only=True):
     assertions: ProfileAssertions = ProfileAssertions()
     """The limits. Default: by size."""
     gates: GateIds | None = None
-    """Declared, not run: the catalogue says which gates are measured. Default: absent."""
+    """Gate ids that are expected; what measures none of them is named. Default: none."""
 
     def __post_init__(self) -> None:
         require_distinct("formats", self.formats)
@@ -347,7 +348,7 @@ class Playbook(WireModel, frozen=True, kw_only=True):
     contract_tests: ContractTests | None = None
     """Declared, not run."""
     ollama_parity: OllamaParity | None = None
-    """Declared, not run."""
+    """A comparison with Ollama. Default: none."""
     mvp_matrix: Annotated[tuple[MatrixEntry, ...], Meta(max_length=1000)] | None = None
     """Prompts for single combinations, beside the others. Default: none."""
     verification_tests: Annotated[tuple[VerificationTest, ...], Meta(max_length=1000)] | None = None

@@ -6,7 +6,7 @@ the figures it judged, so that a stranger can judge them again.
 
 from collections.abc import Callable, Mapping
 
-from aprqa_ci.execution.checks import comparison, performance, serving, stability
+from aprqa_ci.execution.checks import comparison, parity, performance, serving, stability
 from aprqa_ci.execution.checks.open_cell import Finding, OpenCell
 
 __all__ = ["CHECKS", "Finding", "OpenCell"]
@@ -25,5 +25,7 @@ CHECKS: Mapping[str, Callable[[OpenCell], Finding]] = {
     "F-EDGE-OVERFLOW-001": stability.overflow,
     "F-COMP-AGREE-001": comparison.agreement,
     "F-REGR-ROUNDTRIP-001": comparison.round_trip,
+    "F-COMP-OLLAMA-001": parity.answers,
+    "F-OLLAMA-002": parity.throughput,
 }
 """The checks by gate id."""

@@ -11,7 +11,7 @@ from aprqa_ci.execution.result import Cause
 from aprqa_ci.quantizations import quantization_catalogue
 from aprqa_ci.vocabulary import Outcome
 
-__all__ = ["agreement", "round_trip", "similarity"]
+__all__ = ["agreement", "agreement_class", "round_trip", "similarity"]
 
 
 def similarity(answer: str, truth: str) -> float:
@@ -42,7 +42,7 @@ def agreement(cell: OpenCell) -> Finding:
             return unanswered(reply)
         answers.append(reply.text)
         ratios.append(similarity(reply.text, truth))
-    kind = _agreement_class(cell.cell.quantization)
+    kind = agreement_class(cell.cell.quantization)
     limit = cell.limits.classes[kind].agreement
     share = fmean(ratios)
     return Finding(
@@ -71,7 +71,7 @@ def round_trip(cell: OpenCell) -> Finding:
             figures=figures,
             cause=Cause(kind="infrastructure", word="nothing-compared"),
         )
-    kind = _agreement_class(cell.cell.quantization)
+    kind = agreement_class(cell.cell.quantization)
     limit = cell.limits.classes[kind].weight_error
     error = reply.worst_error
     holds = reply.exact or (error is not None and error <= limit)
@@ -85,6 +85,6 @@ def round_trip(cell: OpenCell) -> Finding:
     )
 
 
-def _agreement_class(quantization: str | None) -> str:
+def agreement_class(quantization: str | None) -> str:
     """Return the class whose limits hold; formats without quantization are held to ``exact``."""
     return quantization_catalogue()[quantization].agreement if quantization else "exact"

@@ -48,6 +48,11 @@ class OpenCell(Protocol):
         ...
 
     @property
+    def environment(self) -> Mapping[str, str]:
+        """The environment variables of the run."""
+        ...
+
+    @property
     def limits(self) -> Limits:
         """What checks compare with."""
         ...

@@ -55,7 +55,9 @@ def _performance(
         answers = cell.measured(lambda: _timed_answers(cell))
         if isinstance(answers, Finding):
             return answers
-        limit: float = getattr(cell.playbook.performance[cell.cell.backend], limit_name)
+        limit: float = getattr(
+            cell.playbook.limits(cell.cell.backend, cell.cell.format), limit_name
+        )
         value = reduce(answers)
         figures = {
             figure: value,

@@ -92,12 +92,13 @@ class OpenAIClient:
         base_url: ``http://127.0.0.1:PORT``. Only loopback is spoken to: what is measured must not
             depend on a network.
         timeout_s: the most seconds that one request may take, connecting and reading included.
+        model: what the server calls the model; one with a single model takes any name.
 
     Raises:
         InputError: the address is not plain HTTP on loopback.
     """
 
-    def __init__(self, base_url: str, timeout_s: float) -> None:
+    def __init__(self, base_url: str, timeout_s: float, *, model: str = "model") -> None:
         try:
             parts = urlsplit(base_url)
             host, port = parts.hostname or "", parts.port or 80
@@ -114,6 +115,7 @@ class OpenAIClient:
         self._port = port
         self._path = parts.path.rstrip("/")
         self._timeout_s = timeout_s
+        self._model = model
 
     def health(self) -> int:
         """Return the status code of ``GET /health``.
@@ -166,7 +168,7 @@ class OpenAIClient:
     def _ask(self, path: str, asked: dict[str, Any], sampling: Sampling, *, stream: bool) -> Answer:
         request = {
             **asked,
-            "model": "model",
+            "model": self._model,
             "max_tokens": sampling.max_tokens,
             "temperature": sampling.temperature,
             "seed": sampling.seed,

@@ -22,11 +22,7 @@ from aprqa_ci.playbook.model import Playbook
             ("differential_tests.tensor_diff",),
         ),
         ({"profile_ci": {"warmup": 1}}, ()),
-        (
-            {"profile_ci": {"gates": ["x"], "formats": ["apr"]}},
-            ("profile_ci.formats", "profile_ci.gates"),
-        ),
-        ({"profile_ci": {"enabled": False, "gates": ["x"]}}, ()),
+        ({"profile_ci": {"gates": ["x"], "formats": ["apr"]}, "ollama_parity": {}}, ()),
         ({"gates": {"g2_basic_inference": False}, "falsification_gates": [{"id": "x"}]}, ()),
         ({"kernel_profile": {"family": "x"}, "metadata": {"a": 1}, "oracles": [{}]}, ()),
     ],
@@ -59,6 +55,7 @@ def test_every_section_is_executed_listed_or_for_readers() -> None:
         "gates",
         "falsification_gates",
         "mvp_matrix",
+        "ollama_parity",
         "property_tests",
         "verification_tests",
     }

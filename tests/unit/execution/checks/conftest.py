@@ -1,6 +1,6 @@
 """A cell that answers from a script."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,6 +49,7 @@ class ScriptedCell:
         playbook: PlannedPlaybook | None = None,
         cell: PlannedCell | None = None,
         context_length: int = 16,
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         self._reply = reply
         self._request = request
@@ -59,6 +60,7 @@ class ScriptedCell:
         self.cell = cell or cell_of()
         self.limits: Limits = load_limits()
         self.context_length = context_length
+        self.environment: Mapping[str, str] = environment or {}
         self.asked: list[PromptCase] = []
         self.asked_alone: list[bool] = []
         self.requests: list[tuple[object, int]] = []
