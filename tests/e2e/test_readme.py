@@ -1,15 +1,13 @@
 """Every command of the README, run in its order in a copy of the repository."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.documented import ROOT, copied_repository, run_shown, shown_commands
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # What is not run here, and why.
@@ -22,14 +20,8 @@ EXIT_CODES = {
 }
 
 
-def shown_commands() -> list[str]:
-    commands, language = [], None
-    for line in README.splitlines():
-        if line.startswith("```"):
-            language = line[3:] if language is None else None
-        elif language == "" and line.startswith(("make ", "aprqa ", "jq ")):
-            commands.append(line)
-    return commands
+def commands() -> list[str]:
+    return shown_commands(README, ("make", "aprqa", "jq"))
 
 
 def example_playbook() -> str:
@@ -40,54 +32,19 @@ def example_playbook() -> str:
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    copy = tmp_path_factory.mktemp("readme") / "repository"
-    names = ["Makefile", "README.md", "pyproject.toml", "requirements", "scripts", "playbooks"]
-    for name in (*names, "docs"):
-        source = ROOT / name
-        if source.is_dir():
-            shutil.copytree(source, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            copy.mkdir(exist_ok=True)
-            shutil.copy2(source, copy / name)
-    (copy / "aprqa_ci").symlink_to(ROOT / "aprqa_ci")
+    copy = copied_repository(tmp_path_factory.mktemp("readme") / "repository")
     path = copy / "playbooks" / "models" / "qwen2.5-coder-0.5b-mvp.playbook.yaml"
     path.write_text(example_playbook(), encoding="utf-8")
-    # The installation is the one that runs this test: make finds it done.
-    binaries = copy / ".venv" / "bin"
-    binaries.mkdir(parents=True)
-    (binaries / "python").symlink_to(sys.executable)
-    launcher = binaries / "aprqa"
-    launcher.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m aprqa_ci "$@"\n', encoding="utf-8")
-    launcher.chmod(0o755)
-    (copy / ".venv" / ".installed").touch()
     return copy
 
 
 @pytest.mark.slow
 def test_every_command_of_the_readme_does_what_it_says(repository: Path) -> None:
-    environment = os.environ | {
-        "PATH": f"{repository / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        "HOME": str(repository / "home"),
-        "PYTHONPATH": str(ROOT),
-    }
-    for name in ("HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "APRQA_CACHE"):
-        environment.pop(name, None)
     ran = []
-    for command in shown_commands():
+    for command in commands():
         if command in NOT_RUN or (command.startswith("jq ") and shutil.which("jq") is None):
             continue
-        done = subprocess.run(
-            ["/bin/sh", "-c", command],
-            cwd=repository,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        output = done.stdout + done.stderr
-        assert done.returncode == EXIT_CODES.get(command, 0), f"{command}\n{output}"
-        assert "Traceback" not in output, command
+        run_shown(repository, command, ends_with=EXIT_CODES.get(command, 0))
         ran.append(command)
     assert "make certify" in ran
     assert (repository / "certifications" / "aprqa-tiny-mvp" / "certificate.json").exists()
@@ -99,8 +56,8 @@ def test_every_command_of_the_readme_does_what_it_says(repository: Path) -> None
 
 
 def test_what_is_left_out_is_still_in_the_readme() -> None:
-    assert set(NOT_RUN) <= set(shown_commands())
-    assert set(EXIT_CODES) <= set(shown_commands())
+    assert set(NOT_RUN) <= set(commands())
+    assert set(EXIT_CODES) <= set(commands())
 
 
 def test_every_command_of_the_tool_is_in_the_readme() -> None:
@@ -113,6 +70,6 @@ def test_every_command_of_the_tool_is_in_the_readme() -> None:
 def test_make_targets_of_the_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in {
-        re.split(r"\s+", command)[1] for command in shown_commands() if command.startswith("make ")
+        re.split(r"\s+", command)[1] for command in commands() if command.startswith("make ")
     }:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
