@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from aprqa_ci.github.certified import Certified
 from aprqa_ci.planning.tiers import load_tiers
 from aprqa_ci.scoring.certificate import Certificate
 from aprqa_ci.scoring.runs import instant
 from aprqa_ci.vocabulary import Status
 
-__all__ = ["Standing", "why_behind", "why_not_better"]
+__all__ = ["Standing", "why_behind", "why_not_better", "why_open_is_ahead"]
 
 # Rows of models that nobody has tested have a time as well, which means nothing.
 _UNTESTED = {"PENDING", "UNTESTED"}
@@ -86,6 +87,24 @@ def why_behind(tier: str, finished: str, standing: Standing) -> str | None:
         standing: what it would replace.
     """
     return _below(tier, standing) or _not_newer(finished, standing)
+
+
+def why_open_is_ahead(new: Certified, standing: Certified) -> str | None:
+    """Return why an open certification is not to be replaced; nothing when it may be. Pure.
+
+    The rules are those for what stands on the base: no lower tier, no older evidence. Evidence of
+    the same moment is the same evidence, and may mend what was written of it.
+
+    Args:
+        new: what would be proposed.
+        standing: what the playbook's open pull request or its branch certifies.
+    """
+    if _rank(new.tier) < _rank(standing.tier):
+        return f"tier {new.tier} is below {standing.tier}, which is proposed already"
+    if instant(new.finished) < instant(standing.finished):
+        ends = f"the evidence ends {new.finished}"
+        return f"{ends}; what is proposed already is of {standing.finished}"
+    return None
 
 
 def _below(tier: str, standing: Standing) -> str | None:

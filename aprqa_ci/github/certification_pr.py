@@ -3,7 +3,9 @@
 The branch is never rebased. Every time its files are made again from the head of the base branch,
 where another model's row may have changed meanwhile, and the new commit gets both the branch's old
 head and the base as parents. So the branch only ever moves forward, which GitHub does as one
-compare-and-swap: whoever else moved it in between is noticed, and all is made again.
+compare-and-swap: whoever else moved it in between is noticed, and all is made again. For the same
+reason evidence is never replaced by older evidence: what the branch certifies is read at the very
+commit that the new one stands on.
 """
 
 from collections.abc import Callable
@@ -12,8 +14,19 @@ from typing import TYPE_CHECKING, Literal
 
 from aprqa_ci.certification.bundle import CERTIFICATE_NAME, Bundle
 from aprqa_ci.certification.timings import TIMINGS_NAME
-from aprqa_ci.errors import DeliveryError
-from aprqa_ci.github.proposal import Base, Declined, Places, Proposal, branch_of
+from aprqa_ci.errors import DeliveryError, InputError
+from aprqa_ci.github.better_evidence import why_open_is_ahead
+from aprqa_ci.github.certified import Certified, certified_by
+from aprqa_ci.github.proposal import (
+    Base,
+    Declined,
+    Places,
+    Proposal,
+    branch_of,
+    certified_of,
+)
+from aprqa_ci.scoring.certificate import Certificate
+from aprqa_ci.wire import decode_wire
 
 if (
     TYPE_CHECKING
@@ -99,16 +112,75 @@ def deliver_proposal(
             raise DeliveryError(what)
         base = read_base(client, base_branch, head, bundle.certificate.playbook.name, places)
         proposal = propose(base)
-        if isinstance(proposal, Declined) or dry_run:
+        if isinstance(proposal, Declined):
             return proposal
-        placed = _place(client, proposal, head)
-        if placed is not None and client.git.branch_head(base_branch) == head:
-            return _pull_request(client, proposal, placed, base_branch)
+        new = certified_of(bundle, base_branch)
+        old = client.git.branch_head(proposal.branch)
+        if old is not None and (ahead := _why_behind_branch(client, new, old, places)):
+            return Declined(reason=ahead)
+        if dry_run:
+            return proposal
+        placed = _place(client, proposal, head, old)
+        if placed is None or client.git.branch_head(base_branch) != head:
+            continue
+        if client.git.branch_head(proposal.branch) != placed.commit:
+            continue
+        done = _pull_request(client, proposal, placed, base_branch)
+        # Another run that came in between has its own text to write, or this one once more.
+        if client.git.branch_head(proposal.branch) == placed.commit:
+            return done
     what = (
         f"{base_branch} or the branch of {bundle.certificate.playbook.name} moved {attempts} times "
         "while the commit was made; run the job again"
     )
     raise DeliveryError(what)
+
+
+def _why_behind_branch(client: "Client", new: Certified, old: str, places: Places) -> str | None:
+    """Return why what the branch certifies at ``old`` is not to be replaced.
+
+    The text of a pull request follows its branch by a few requests, so the branch's certificate is
+    looked at as well. A branch that only a closed pull request left behind stands for nothing.
+    """
+    branch = branch_of(new.playbook)
+    pulls = _pulls_of(client, branch, new.base)
+    is_open = any(pull.state == "open" for pull in pulls)
+    if not is_open and any(pull.head.sha == old for pull in pulls):
+        return None
+    texts = (certified_by(pull, author=None, repository=client.repository) for pull in pulls)
+    for standing in (*texts, _certified_at(client, new, old, places)):
+        if standing is not None and (why := why_open_is_ahead(new, standing)):
+            return why
+    return None
+
+
+def _certified_at(
+    client: "Client", new: Certified, commit: str, places: Places
+) -> Certified | None:
+    """Return what a commit of the branch certifies; what cannot be read is nothing."""
+    path = f"{places.certifications}/{new.playbook}/{CERTIFICATE_NAME}"
+    data = client.git.file(path, commit)
+    try:
+        found = None if data is None else decode_wire(data, Certificate, source=path)
+    except InputError:
+        return None
+    if found is None or found.finished is None:
+        return None
+    return Certified(
+        playbook=new.playbook,
+        path=new.path,
+        model=found.model.hf_repo,
+        tier=found.tier,
+        finished=found.finished,
+        base=new.base,
+    )
+
+
+def _pulls_of(client: "Client", branch: str, base: str) -> "list[PullRequest]":
+    """Return the pull requests from our branch for a base, open or not, newest first."""
+    owner = client.repository.partition("/")[0]
+    pulls = client.pull_requests(head=f"{owner}:{branch}", state="all")
+    return [pull for pull in pulls if pull.base.ref == base]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +189,13 @@ class _Placed:
     is_new: bool
 
 
-def _place(client: "Client", proposal: Proposal, base: str) -> _Placed | None:
-    """Have the branch at a commit with the proposed files; nothing when somebody was quicker."""
+def _place(client: "Client", proposal: Proposal, base: str, old: str | None) -> _Placed | None:
+    """Have the branch, last seen at ``old``, at a commit with the proposed files.
+
+    Returns:
+        The commit; nothing when somebody was quicker.
+    """
     git = client.git
-    old = git.branch_head(proposal.branch)
     tree = git.create_tree(git.commit(base).tree.sha, proposal.files)
     if old is None:
         commit = git.create_commit(proposal.message, tree=tree, parents=[base])
@@ -138,12 +213,7 @@ def _place(client: "Client", proposal: Proposal, base: str) -> _Placed | None:
 def _pull_request(
     client: "Client", proposal: Proposal, placed: _Placed, base_branch: str
 ) -> Proposed:
-    owner = client.repository.partition("/")[0]
-    pulls = [
-        pull
-        for pull in client.pull_requests(head=f"{owner}:{proposal.branch}", state="all")
-        if pull.base.ref == base_branch
-    ]
+    pulls = _pulls_of(client, proposal.branch, base_branch)
     standing = next((pull for pull in pulls if pull.state == "open"), None)
     if standing is None:
         closed = next((pull for pull in pulls if pull.head.sha == placed.commit), None)

@@ -46,7 +46,7 @@ def marker_of(certified: Certified) -> str:
     return html_comment(f"aprqa-ci:certified {facts}") + "\n"
 
 
-def certified_by(pull: "PullRequest", *, author: str, repository: str) -> Certified | None:
+def certified_by(pull: "PullRequest", *, author: str | None, repository: str) -> Certified | None:
     """Return what a pull request certifies; nothing when it is not ours beyond doubt. Pure.
 
     Ours is what is open, has our author, stands on our branch of this very repository and says in
@@ -54,15 +54,14 @@ def certified_by(pull: "PullRequest", *, author: str, repository: str) -> Certif
 
     Args:
         pull: any pull request.
-        author: whose pull requests are ours.
+        author: whose pull requests are ours; absent, whoever opened one on our branch.
         repository: ``owner/name``; a fork's branch may have any name.
     """
     found = _MARKER.match(pull.body or "")
     if (
         found is None
         or pull.state != "open"
-        or pull.user is None
-        or pull.user.login != author
+        or (author is not None and (pull.user is None or pull.user.login != author))
         or pull.head.repo is None
         or pull.head.repo.full_name.casefold() != repository.casefold()
     ):

@@ -10,9 +10,18 @@ import pytest
 
 from aprqa_ci.certification.bundle import Bundle, read_bundle
 from aprqa_ci.errors import DeliveryError
+from aprqa_ci.github import certification_pr
 from aprqa_ci.github.certification_pr import Proposed, deliver_proposal
+from aprqa_ci.github.certified import marker_of
 from aprqa_ci.github.client import Client
-from aprqa_ci.github.proposal import Base, Declined, Places, Proposal, propose
+from aprqa_ci.github.proposal import (
+    Base,
+    Declined,
+    Places,
+    Proposal,
+    certified_of,
+    propose,
+)
 from aprqa_ci.github.settings import load_publishing
 from aprqa_ci.registry.from_certificate import update_from_certificate
 from aprqa_ci.registry.models_csv import apply, read_registry
@@ -148,6 +157,91 @@ def test_newer_evidence_updates_the_one_pull_request(
     assert (files / CSV).read_bytes() == expected(registry, fallen)
     # The certificate of the first was never merged, so the second does not compare with it.
     assert not (files / "certifications" / "tiny-mvp" / "accepted-certificate.json").exists()
+
+
+def test_older_evidence_replaces_nothing_that_is_open(
+    client: Client, hub: FakeHub, tmp_path: Path
+) -> None:
+    older, newer = made_bundle(tmp_path / "a"), made_bundle(tmp_path / "b", days=1)
+    first = deliver(client, newer)
+    before = (hub.repo.branch(BRANCH), dict(hub.repo.pulls[1]))
+    for dry_run in (True, False):
+        declined = deliver(client, older, dry_run=dry_run)
+        assert isinstance(declined, Declined)
+        assert "what is proposed already is of 2026-01-03" in declined.reason
+    quick = made_bundle(tmp_path / "c", tier="quick", days=2)
+    assert deliver(client, quick) == Declined(
+        reason="tier quick is below mvp, which is proposed already"
+    )
+    assert (hub.repo.branch(BRANCH), hub.repo.pulls[1]) == before
+    # Once a person has closed it, the base alone decides again.
+    hub.repo.pulls[first.number]["state"] = "closed"
+    assert deliver(client, older).action == "created"
+
+
+@pytest.mark.parametrize("kept", ["text", "branch"])
+def test_text_and_branch_each_say_what_is_open(
+    client: Client, hub: FakeHub, tmp_path: Path, kept: str
+) -> None:
+    """A run may die, or be overtaken, between branch and text; either is enough."""
+    older, newer = made_bundle(tmp_path / "a"), made_bundle(tmp_path / "b", days=1)
+    deliver(client, newer)
+    certificate = "certifications/tiny-mvp/certificate.json"
+    if kept == "text":
+        hub.repo.commit_files(BRANCH, {certificate: b"a person broke this"})
+    else:
+        hub.repo.pulls[1]["body"] = "a person wrote this"
+    declined = deliver(client, older)
+    assert isinstance(declined, Declined)
+    assert "what is proposed already" in declined.reason
+    hub.repo.pulls[1]["body"] = "a person wrote this"
+    hub.repo.commit_files(BRANCH, {certificate: b"a person broke this"})
+    # Now nothing tells what is proposed, so it is made again.
+    assert deliver(client, older).action == "updated"
+
+
+def test_a_branch_whose_pull_request_is_not_open_yet_stands_as_well(
+    client: Client, hub: FakeHub, tmp_path: Path
+) -> None:
+    older, newer = made_bundle(tmp_path / "a"), made_bundle(tmp_path / "b", days=1)
+    hub.repo.actions_may_open_pulls = False
+    with pytest.raises(DeliveryError, match="forbids it"):
+        deliver(client, newer)
+    hub.repo.actions_may_open_pulls = True
+    declined = deliver(client, older)
+    assert isinstance(declined, Declined)
+    assert hub.repo.pulls == {}
+    assert deliver(client, newer).action == "created"
+
+
+@pytest.mark.parametrize("after", ["_place", "_pull_request"])
+def test_an_older_run_that_is_overtaken_leaves_the_newer_one(
+    client: Client,
+    hub: FakeHub,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    *,
+    after: str,
+) -> None:
+    """The newer one comes once the branch is written, and once the text is."""
+    older, newer = made_bundle(tmp_path / "a"), made_bundle(tmp_path / "b", days=1)
+    deliver(client, made_bundle(tmp_path / "first", days=-1))
+    real = getattr(certification_pr, after)
+
+    def overtaken(*arguments: Any) -> Any:
+        done = real(*arguments)
+        monkeypatch.setattr(certification_pr, after, real)
+        assert deliver(client, newer).action == "updated"
+        return done
+
+    monkeypatch.setattr(certification_pr, after, overtaken)
+    declined = deliver(client, older)
+    assert isinstance(declined, Declined)
+    assert "what is proposed already is of 2026-01-03" in declined.reason
+    found = hub.repo.git("cat-file", "blob", f"{BRANCH}:{CSV}")
+    assert "2026-01-03" in found
+    (pull,) = hub.repo.pulls.values()
+    assert pull["body"].startswith(marker_of(certified_of(newer, "main")))
 
 
 def test_a_fall_of_what_stands_is_proposed(client: Client, hub: FakeHub, tmp_path: Path) -> None:

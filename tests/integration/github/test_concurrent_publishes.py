@@ -134,14 +134,24 @@ def test_the_same_publish_twice_at_once(
     assert len(hub.repo.events[1]) == 1
 
 
-def test_two_runs_of_one_model_at_once_leave_one_pull_request(
-    hub: FakeHub, clone: Clone, publish_at_once: Publish, registry: bytes, tmp_path: Path
+@pytest.mark.parametrize("order", ["older first", "newer first"])
+def test_of_two_runs_of_one_model_at_once_the_newer_stands(
+    hub: FakeHub,
+    clone: Clone,
+    publish_at_once: Publish,
+    registry: bytes,
+    tmp_path: Path,
+    *,
+    order: str,
 ) -> None:
-    """Whoever comes last is on the branch, whole; nothing is mixed and nothing is lost."""
-    one, two = made_bundle(tmp_path / "a"), made_bundle(tmp_path / "b", days=1)
-    publish_at_once(one, two)
+    """Whoever comes last, the newer evidence is on the branch, whole; nothing is mixed."""
+    older, newer = made_bundle(tmp_path / "a"), made_bundle(tmp_path / "b", days=1)
+    publish_at_once(*((older, newer) if order == "older first" else (newer, older)))
     assert [(pull["head"], pull["state"]) for pull in hub.repo.pulls.values()] == [(BRANCH, "open")]
     files = clone(BRANCH)
-    found = read_bundle(files / "certifications" / "tiny-mvp").certificate
-    (won,) = (each for each in (one, two) if each.certificate == found)
-    assert (files / CSV).read_bytes() == expected(registry, won)
+    assert read_bundle(files / "certifications" / "tiny-mvp").certificate == newer.certificate
+    assert (files / CSV).read_bytes() == expected(registry, newer)
+    head = hub.repo.branch(BRANCH)
+    said = publish_at_once(older)
+    assert "no pull request: the evidence ends 2026-01-02" in said[0]
+    assert hub.repo.branch(BRANCH) == head

@@ -27,6 +27,7 @@ def read(
     branch: str = "aprqa/certify/tiny-mvp",
     repository: str | None = "acme/widgets",
     state: str = "open",
+    ours: str | None = "bot",
 ) -> Certified | None:
     told: dict[str, Any] = {
         "number": 1,
@@ -43,7 +44,7 @@ def read(
         "base": {"ref": "main", "sha": "0" * 40},
     }
     pull = msgspec.convert(told, type=answers.PullRequest)
-    return certified_by(pull, author="bot", repository="acme/widgets")
+    return certified_by(pull, author=ours, repository="acme/widgets")
 
 
 def marked(**changes: str) -> str:
@@ -82,6 +83,13 @@ def test_what_is_written_is_read() -> None:
 )
 def test_what_is_not_ours_beyond_doubt_is_not_ours(case: dict[str, Any]) -> None:
     assert read(**case) is None
+
+
+def test_without_an_author_the_branch_says_enough() -> None:
+    assert read(author="human", ours=None) == ONE
+    assert read(author=None, ours=None) == ONE
+    assert read(ours=None, repository="stranger/widgets") is None
+    assert read(ours=None, branch="tiny-mvp") is None
 
 
 @given(st.text(max_size=300), st.text(max_size=300))
