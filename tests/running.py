@@ -5,10 +5,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 from msgspec.structs import replace
 
 from aprqa_ci.execution.derived import CellResult
+from aprqa_ci.execution.engines.engine_options import EngineOptions
 from aprqa_ci.execution.machine import RunEnvironment
 from aprqa_ci.execution.result import ScenarioResult
 from aprqa_ci.execution.run import run_cells
@@ -88,6 +90,7 @@ def run(
     sink: Callable[[ScenarioResult], None] | None = None,
     machine: str = "",
     cells: Iterable[PlannedCell] | None = None,
+    engine_options: EngineOptions = MappingProxyType({}),
 ) -> Results:
     """Run all cells of a plan, or those given, whose models lie below ``root``."""
     results: list[ScenarioResult] = []
@@ -102,6 +105,7 @@ def run(
             now=lambda: datetime.now(UTC),
             workers=workers,
             machine=machine,
+            engine_options=engine_options,
         ),
         sink=sink or results.append,
         observer=observer or Onlooker(),

@@ -9,6 +9,7 @@ from pathlib import Path
 from aprqa_ci import __version__
 from aprqa_ci.evidence.building import host_of
 from aprqa_ci.evidence.record import machine_of
+from aprqa_ci.execution.engines.engine_options import EngineOptions, machine_options
 from aprqa_ci.execution.fetching.manifest import Models
 from aprqa_ci.execution.gpu_devices import run_command
 from aprqa_ci.execution.host import HostDescription, describe_host
@@ -34,6 +35,17 @@ class Surroundings:
     run_command: Callable[[Sequence[str]], str | None] = run_command
     workers: int = 1
     processors: int = field(default_factory=lambda: os.cpu_count() or 1)
+    told: EngineOptions = field(default_factory=dict)
+    """What engines are told by hand; the file that the environment names comes before it."""
+
+    @property
+    def engine_options(self) -> EngineOptions:
+        """What each engine is told on this machine.
+
+        Raises:
+            InputError: the file that the environment names cannot be read.
+        """
+        return machine_options(self.environment, self.told)
 
     def run_environment(self, plan: Plan) -> RunEnvironment:
         """Return what execution needs of it; the processors are shared among the workers.
@@ -50,6 +62,7 @@ class Surroundings:
             now=self.now,
             workers=self.workers,
             threads=1 if sizes == {SizeCategory.TINY} else threads,
+            engine_options=self.engine_options,
         )
 
     def measuring_environment(self, plan: Plan) -> RunEnvironment:
@@ -67,6 +80,7 @@ class Surroundings:
             run_command=self.run_command,
             output=output,
             models=models,
+            engine_options=self.engine_options,
         )
 
     def host(self) -> HostDescription:

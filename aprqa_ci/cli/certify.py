@@ -13,10 +13,11 @@ from aprqa_ci.certification.repeating import certify_failed
 from aprqa_ci.certification.standing import Earlier, stood
 from aprqa_ci.certification.steps import Surroundings, certify_plan, make_plan, register_bundle
 from aprqa_ci.cli.listing import list_plan
-from aprqa_ci.cli.options import plan_options, playbooks_argument, workers_option
+from aprqa_ci.cli.options import engine_option, plan_options, playbooks_argument, workers_option
 from aprqa_ci.cli.output import console, raise_for, show_failures, show_paths, show_score
 from aprqa_ci.cli.progress import progress
 from aprqa_ci.errors import InputError, Problem
+from aprqa_ci.execution.engines.engine_options import EngineOptions
 from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.planning.plan import Plan
 from aprqa_ci.planning.tiers import tiers_through
@@ -28,6 +29,7 @@ __all__ = ["certify"]
 @click.command()
 @playbooks_argument
 @plan_options
+@engine_option
 @workers_option
 @click.option(
     "--out",
@@ -66,6 +68,7 @@ def certify(
     *,
     playbooks: tuple[str, ...],
     options: PlanOptions,
+    engine_options: EngineOptions,
     workers: int,
     out: Path,
     registry: Path,
@@ -86,7 +89,7 @@ def certify(
         options=options,
         out=out,
         registry=None if no_register else registry,
-        surroundings=Surroundings(workers=workers),
+        surroundings=Surroundings(workers=workers, told=engine_options),
         shown=console(),
     )
     if failed:

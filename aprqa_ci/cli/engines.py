@@ -14,7 +14,7 @@ from aprqa_ci.cli.output import console, write_out
 from aprqa_ci.errors import InconclusiveError, InputError, ModelFellShortError
 from aprqa_ci.execution.engines.conformance import CheckState, ConformanceReport, check_engine
 from aprqa_ci.execution.engines.conformance.subject import model_to_check
-from aprqa_ci.execution.engines.engine_options import EngineOptions
+from aprqa_ci.execution.engines.engine_options import EngineOptions, machine_options
 from aprqa_ci.execution.engines.interface import Capability, EngineAbsentError, EngineInfo
 from aprqa_ci.execution.engines.registry import configured, describe, engine_named
 from aprqa_ci.execution.engines.registry import engines as known_engines
@@ -110,7 +110,7 @@ def _check(
     backend: Backend,
     options: EngineOptions,
 ) -> ConformanceReport:
-    own = options.get(name, {})
+    own = machine_options(os.environ, options).get(name, {})
     try:
         info = describe(configured(engine_named(name), own))
     except EngineAbsentError as error:

@@ -1,6 +1,5 @@
 """Options that several commands share."""
 
-import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -11,9 +10,7 @@ import click
 from aprqa_ci.execution.engines.engine_options import (
     OPTIONS_VARIABLE,
     EngineOptions,
-    merged_options,
     parse_options,
-    read_options,
 )
 from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.vocabulary import Backend
@@ -98,12 +95,11 @@ def _engine_options(
     context: click.Context, option: click.Parameter, texts: tuple[str, ...]
 ) -> EngineOptions:
     del context, option
-    path = os.environ.get(OPTIONS_VARIABLE)
-    return merged_options(read_options(Path(path)) if path else {}, parse_options(texts))
+    return parse_options(texts)
 
 
 def engine_option(function: FunctionT) -> FunctionT:
-    """Add the options of engines, of the command line and of the file in the environment."""
+    """Add what engines are told on this machine."""
     return click.option(
         "--engine-option",
         "engine_options",

@@ -9,10 +9,11 @@ from aprqa_ci.certification.bundle import read_plan
 from aprqa_ci.certification.fetching import models_of
 from aprqa_ci.certification.steps import Surroundings, certify_plan, make_plan, run_shard
 from aprqa_ci.cli.offline import go_offline
-from aprqa_ci.cli.options import plan_options, workers_option
+from aprqa_ci.cli.options import engine_option, plan_options, workers_option
 from aprqa_ci.cli.output import console, raise_for, show_failures, show_paths, show_score
 from aprqa_ci.cli.progress import progress
 from aprqa_ci.errors import InconclusiveError, InputError
+from aprqa_ci.execution.engines.engine_options import EngineOptions
 from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.vocabulary import Outcome
 
@@ -29,6 +30,7 @@ __all__ = ["run"]
     help="Common to all shards of one run; the plan's digest if absent.",
 )
 @plan_options
+@engine_option
 @workers_option
 @click.option(
     "-o",
@@ -52,6 +54,7 @@ def run(
     attempt: int,
     run_id: str | None,
     options: PlanOptions,
+    engine_options: EngineOptions,
     workers: int,
     output: Path,
     models: Path | None,
@@ -74,7 +77,7 @@ def run(
             run_id=run_id,
             resume=resume,
             models=models,
-            surroundings=Surroundings(workers=workers),
+            surroundings=Surroundings(workers=workers, told=engine_options),
             output=output,
         )
         return
@@ -84,7 +87,7 @@ def run(
     if shard is not None:
         msg = "--shard needs a plan; make one with `aprqa plan PLAYBOOK -o plan.json`"
         raise InputError(msg)
-    surroundings = Surroundings(workers=workers)
+    surroundings = Surroundings(workers=workers, told=engine_options)
     plan = make_plan(
         [source],
         options=options,

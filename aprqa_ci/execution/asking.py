@@ -160,7 +160,15 @@ def asker_for(session: Session, modality: Modality, stack: ExitStack) -> Asker:
     if modality is not Modality.SERVE:
         return SessionAsker(session)
     served = stack.enter_context(session.serve())
-    return ServeAsker(OpenAIClient(served.base_url, timeout_s=_CLIENT_TIMEOUT_S))
+    client = OpenAIClient(
+        served.base_url,
+        timeout_s=_CLIENT_TIMEOUT_S,
+        model=served.model,
+        api_key=served.api_key,
+        foreign=served.foreign,
+        settings=served.settings,
+    )
+    return ServeAsker(client)
 
 
 def _opening(question: Question) -> list[Message]:

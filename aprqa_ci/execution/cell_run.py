@@ -5,23 +5,24 @@ or the machine's fault is a skip with that cause, never a verdict on the model.
 """
 
 import traceback
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from aprqa_ci.execution.cell_session import CellSession, SessionContext
+from aprqa_ci.execution.cell_session import CellSession
 from aprqa_ci.execution.child import ChildDiedError, ChildTimeoutError
 from aprqa_ci.execution.derived import CellResult, conclude_cell
-from aprqa_ci.execution.engines.interface import EngineAbsentError
-from aprqa_ci.execution.engines.registry import engine_for
+from aprqa_ci.execution.engines.interface import ConfigurableEngine, Engine, EngineAbsentError
+from aprqa_ci.execution.engines.registry import describe, engine_for
 from aprqa_ci.execution.host import available_memory_mb
 from aprqa_ci.execution.machine import Machine, RunStoppedError
-from aprqa_ci.execution.model_files import ModelFiles
+from aprqa_ci.execution.model_files import ModelFiles, held_elsewhere
 from aprqa_ci.execution.model_library import InspectionFailedError
 from aprqa_ci.execution.resolve import ModelNotFoundError
-from aprqa_ci.execution.result import Cause, ScenarioResult
+from aprqa_ci.execution.result import Cause, ModelSource, ScenarioResult
+from aprqa_ci.execution.session_context import NOT_SHOWN, SessionContext
 from aprqa_ci.execution.thresholds import load_thresholds
 from aprqa_ci.gates import gate_catalogue
 from aprqa_ci.planning.plan import BaselineCell, PlannedCell, PlannedScenario
@@ -87,9 +88,7 @@ class CellRun:
             scenario=scenario,
             outcome=outcome,
             finished_at=self._machine.environment.now(),
-            source=self._machine.library.source(
-                self._playbook, self._cell.format, self._cell.quantization
-            ),
+            source=self._source,
             **fields,
         )
         self._machine.record(result)
@@ -109,6 +108,10 @@ class CellRun:
             return
         if self._machine.stopped(self._cell.playbook):
             self._skip(pending, "policy", "stopped", "the failure policy ended the run")
+            return
+        if self._held_elsewhere:
+            what = "the engine asks a server: nobody showed that it holds these files"
+            self._skip(pending, NOT_SHOWN.kind, NOT_SHOWN.word, what)
             return
         try:
             found = self._machine.library.inspection(
@@ -150,7 +153,10 @@ class CellRun:
             if load is not None:
                 session.load(load)
             loaded = [each for each in self._results.values() if each.gate_id == _LOAD_GATE]
-            if any(each.outcome is not Outcome.CORROBORATED for each in loaded):
+            if any(
+                each.outcome is not Outcome.CORROBORATED and each.cause != str(NOT_SHOWN)
+                for each in loaded
+            ):
                 kind, _, word = (loaded[0].cause or "model:not-loaded").partition(":")
                 self._skip_rest(kind, word, "the model was not loaded")
                 return
@@ -199,20 +205,60 @@ class CellRun:
                 engine=session.engine_run(),
             )
 
+    def _engine(self) -> Engine:
+        """Return the engine of the cell, with what it is told on this machine.
+
+        Raises:
+            EngineAbsentError: none can run it here.
+        """
+        return engine_for(
+            self._cell.format,
+            self._cell.backend,
+            asked=self._cell.engine,
+            options=self._machine.environment.engine_options,
+        )
+
+    @cached_property
+    def _source(self) -> ModelSource | None:
+        """Where the files come from, if that is known of the files that are run."""
+        if self._held_elsewhere:
+            return None
+        try:
+            return self._machine.library.source(
+                self._playbook, self._cell.format, self._cell.quantization
+            )
+        except (Exception, MemoryError):  # noqa: BLE001 - what fails here is the scenario's own cause, said there
+            return None
+
+    @cached_property
+    def _held_elsewhere(self) -> bool:
+        """Whether the cell is run on a model whose files nobody showed."""
+        try:
+            return not describe(self._engine()).needs_files
+        except EngineAbsentError:
+            return False
+
     def _context(self) -> SessionContext:
         machine, cell, playbook = self._machine, self._cell, self._playbook
-        model = machine.library.files(playbook, cell.format, cell.quantization)
-        engine = engine_for(cell.format, cell.backend, asked=cell.engine).name
-        self._require_memory(engine, model)
+        engine = self._engine()
+        info = describe(engine)
+        if info.needs_files:
+            model = machine.library.files(playbook, cell.format, cell.quantization)
+            self._require_memory(engine.name, model)
+        else:
+            model = held_elsewhere(cell.format, cell.quantization)
+        secrets = engine.secrets() if isinstance(engine, ConfigurableEngine) else ()
         return SessionContext(
             playbook=playbook,
             cell=cell,
             limits=machine.limits,
             model=model,
-            engine=engine,
+            engine=engine.name,
+            options=machine.environment.engine_options.get(engine.name, {}),
+            start_seconds=info.start_seconds,
             ground_truth_files=machine.library.ground_truth_files(playbook),
             ground_truth=partial(machine.library.ground_truth_answers, playbook),
-            spawn=machine.spawn,
+            spawn=partial(machine.spawn, secrets),
             emit=self._emit,
             asking=machine.quiet.asking,
             timed=machine.quiet.timed,

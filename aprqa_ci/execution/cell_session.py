@@ -6,8 +6,6 @@ a ``Timeout``; one that dies makes it ``Crashed``. A fresh session goes on with 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
-from pathlib import Path
 
 import msgspec
 
@@ -16,7 +14,6 @@ from aprqa_ci.execution.child import CellChild, ChildDiedError, ChildTimeoutErro
 from aprqa_ci.execution.engines.interface import Sampling
 from aprqa_ci.execution.limits import Limits
 from aprqa_ci.execution.lost_session import LostSessionError, lost_by
-from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.execution.oracles.interface import Judgement, OracleVerdict, Question
 from aprqa_ci.execution.oracles.registry import oracle_for
 from aprqa_ci.execution.protocol import (
@@ -37,37 +34,15 @@ from aprqa_ci.execution.protocol import (
     SendMalformed,
 )
 from aprqa_ci.execution.result import Cause, EngineRun, Metrics
+from aprqa_ci.execution.session_context import NOT_SHOWN, SessionContext
 from aprqa_ci.planning.plan import PlannedCell, PlannedPlaybook, PlannedScenario, PromptCase
 from aprqa_ci.vocabulary import Outcome
 
-__all__ = ["CellSession", "SessionContext"]
+__all__ = ["CellSession"]
 
 
 _WHOLE, _STREAMED = 0, 1
 """How a server is asked: even questions for the answer as a whole, odd ones for a stream."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SessionContext:
-    """What a cell needs from its surroundings; all of it can be replaced in a test."""
-
-    playbook: PlannedPlaybook
-    cell: PlannedCell
-    limits: Limits
-    model: ModelFiles
-    engine: str
-    ground_truth_files: ModelFiles | None
-    ground_truth: Callable[[], tuple[str, ...] | str]
-    """The ground truth's answers to the probe prompts, or why there are none."""
-    spawn: Callable[[], CellChild]
-    emit: Callable[..., None]
-    """Takes the fields of a ScenarioResult, except the cell and the time."""
-    asking: Callable[[], AbstractContextManager[object]]
-    """Held while a question is asked, shared with the other cells."""
-    timed: Callable[[], AbstractContextManager[object]]
-    """Held while answers are timed, alone on this machine."""
-    scratch: Path
-    environment: Mapping[str, str] = field(default_factory=dict)
 
 
 class CellSession:
@@ -78,6 +53,7 @@ class CellSession:
         self._child: CellChild | None = None
         self._opened: Opened | None = None
         self._losses = 0
+        self._own_losses = 0
         self._asked = 0
         self._timed: Sequence[Answered] | Finding | None = None
         self._alone = False
@@ -208,6 +184,19 @@ class CellSession:
                 cause=error.cause,
             )
             return False
+        if not (opened.files_opened and opened.device_proven):
+            # It answers, and what it says is judged; that it loaded these files here is not shown.
+            unshown = [] if opened.files_opened else ["that it loaded the files of this model"]
+            unshown += [] if opened.device_proven else [f"that it computes on {self.cell.backend}"]
+            self._context.emit(
+                scenario=scenario,
+                outcome=Outcome.SKIPPED,
+                reason=f"the engine answers and does not show {' nor '.join(unshown)}: "
+                f"{opened.invocation}; {opened.device}",
+                cause=NOT_SHOWN,
+                engine=self.engine_run(),
+            )
+            return True
         self._context.emit(
             scenario=scenario,
             outcome=Outcome.CORROBORATED,
@@ -275,8 +264,9 @@ class CellSession:
     def _open(self) -> Opened:
         context = self._context
         if self._losses >= self.limits.process_losses:
+            ours = self._losses == self._own_losses
             raise LostSessionError(
-                Cause(kind="model", word="gave-up"),
+                Cause(kind="infrastructure" if ours else "model", word="gave-up"),
                 f"the cell's process was lost {self._losses} times; the rest is given up",
             )
         request = Open(
@@ -284,8 +274,10 @@ class CellSession:
             model=context.model,
             backend=context.cell.backend,
             modality=context.cell.modality,
+            options=dict(context.options),
         )
         seconds = self.limits.load_seconds(context.cell.timeout_ms, context.model.size_bytes)
+        seconds += context.start_seconds
         with self._sharing():
             child = context.spawn()
             try:
@@ -322,6 +314,7 @@ class CellSession:
         if isinstance(reply, Broken | OutOfMemory | Absent):
             # After any of these the session's state is unknown.
             self.lose()
+            self._own_losses += 1
             raise lost_by(reply)
         if isinstance(reply, NotOffered):
             raise lost_by(reply)

@@ -1,7 +1,7 @@
 """What the cells of one run share on one machine."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from threading import Event, Lock
@@ -9,6 +9,7 @@ from typing import Protocol
 
 from aprqa_ci.execution.child import CellChild, Children
 from aprqa_ci.execution.derived import CellResult
+from aprqa_ci.execution.engines.engine_options import EngineOptions
 from aprqa_ci.execution.limits import load_limits
 from aprqa_ci.execution.model_library import ModelLibrary
 from aprqa_ci.execution.quiet import Quiet
@@ -53,6 +54,8 @@ class RunEnvironment:
     """Cells that run side by side."""
     threads: int = 1
     """Threads of each engine."""
+    engine_options: EngineOptions = field(default_factory=dict)
+    """What each engine is told on this machine, by its name."""
     machine: str = ""
     """What kind of machine this is, in the words of a baseline's ``machines``."""
 
@@ -113,12 +116,13 @@ class Machine:
         """Say whether the playbook's failure policy has ended its run."""
         return self._rules[playbook].ended
 
-    def spawn(self) -> CellChild:
-        """Start a child process."""
+    def spawn(self, secrets: tuple[str, ...] = ()) -> CellChild:
+        """Start a child process, which sees these environment variables even if they are secret."""
         return CellChild(
             environment=self.environment.environment,
             threads=self.environment.threads,
             children=self._children,
+            secrets=secrets,
         )
 
     def record(self, result: ScenarioResult) -> None:

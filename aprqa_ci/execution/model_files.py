@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aprqa_ci.vocabulary import ModelFormat
 
-__all__ = ["ModelFiles"]
+__all__ = ["ModelFiles", "held_elsewhere"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,11 +15,13 @@ class ModelFiles:
     format: ModelFormat
     quantization: str | None = None
     weights: tuple[Path, ...]
-    """The weight files; several for a sharded model. Never empty."""
+    """The weight files; several for a sharded model. Empty only for a model that a server
+    holds."""
     directory: Path
     """The directory that holds ``config.json``, ``tokenizer.json`` and the like."""
     source: str
-    """How it was found: ``local_path``, ``huggingface-cache`` or ``apr-cache``."""
+    """How it was found: ``local_path``, ``huggingface-cache`` or ``apr-cache``; ``server`` for
+    a model that a server holds."""
     repo: str | None = None
     """The repository of the hub's cache that it lies in."""
     revision: str | None = None
@@ -29,3 +31,10 @@ class ModelFiles:
     def size_bytes(self) -> int:
         """The bytes of all weight files together."""
         return sum(path.stat().st_size for path in self.weights)
+
+
+def held_elsewhere(format_: ModelFormat, quantization: str | None) -> ModelFiles:
+    """Return what stands for a model whose files nobody showed: a server holds it."""
+    return ModelFiles(
+        format=format_, quantization=quantization, weights=(), directory=Path(), source="server"
+    )

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from aprqa_ci.execution.engines.engine_options import EngineOptions
 from aprqa_ci.execution.engines.interface import EngineAbsentError
-from aprqa_ci.execution.engines.registry import engine_for
+from aprqa_ci.execution.engines.registry import describe, engine_for
 from aprqa_ci.execution.fetching.manifest import Models
 from aprqa_ci.execution.gpu_devices import GpuDevice, RunCommand, visible_devices
 from aprqa_ci.execution.host import available_memory_mb
@@ -52,6 +53,8 @@ class PreflightWorld:
     models: Models | None = None
     """What was fetched for the cells, if something was."""
     scratch: Path = field(default_factory=lambda: Path(tempfile.gettempdir()))
+    engine_options: EngineOptions = field(default_factory=dict)
+    """What each engine is told on this machine, by its name."""
     free_disk: Callable[[Path], int] = _free_disk
     """The bytes that are free where a path is, or will be."""
     available_memory_mb: Callable[[], int] = available_memory_mb
@@ -93,10 +96,9 @@ def preflight(
     )
     for cell in cells:
         playbook = playbooks[cell.playbook]
-        for problem in (
-            *_of_disk(cell, playbook, world),
-            *_of_model(cell, playbook, world, devices),
-        ):
+        # What a server holds needs neither files nor devices here.
+        here = () if _held_elsewhere(cell, world) else _of_model(cell, playbook, world, devices)
+        for problem in (*_of_disk(cell, playbook, world), *here):
             found.setdefault(problem, []).append(cell.id)
     return tuple(
         PreflightProblem(word=word, what=what, cells=tuple(names))
@@ -133,6 +135,16 @@ _Found = tuple[str, str]
 """The word and the sentence."""
 
 
+def _held_elsewhere(cell: PlannedCell, world: PreflightWorld) -> bool:
+    try:
+        engine = engine_for(
+            cell.format, cell.backend, asked=cell.engine, options=world.engine_options
+        )
+    except EngineAbsentError:
+        return False
+    return not describe(engine).needs_files
+
+
 def _of_disk(
     cell: PlannedCell, playbook: PlannedPlaybook, world: PreflightWorld
 ) -> Iterator[_Found]:
@@ -166,7 +178,7 @@ def _of_model(
         size = 0
     else:
         yield from _of_fetched(files, world.models)
-        yield from _of_memory(cell, size, world.available_memory_mb())
+        yield from _of_memory(cell, size, world.available_memory_mb(), world.engine_options)
     if cell.backend is Backend.GPU:
         yield from _of_gpu(cell, size, devices)
 
@@ -187,9 +199,9 @@ def _of_fetched(files: ModelFiles, models: Models | None) -> Iterator[_Found]:
             yield "preflight-model", f"{path} is not the file that was fetched; fetch again"
 
 
-def _of_memory(cell: PlannedCell, size: int, free: int) -> Iterator[_Found]:
+def _of_memory(cell: PlannedCell, size: int, free: int, options: EngineOptions) -> Iterator[_Found]:
     try:
-        engine = engine_for(cell.format, cell.backend, asked=cell.engine).name
+        engine = engine_for(cell.format, cell.backend, asked=cell.engine, options=options).name
     except EngineAbsentError:
         return
     needed = load_limits().memory_needed_mb(engine, size)

@@ -4,6 +4,7 @@ import msgspec
 
 from aprqa_ci.execution.checks.open_cell import Finding, OpenCell, unanswered
 from aprqa_ci.execution.protocol import Answered, Refused
+from aprqa_ci.execution.result import Cause
 from aprqa_ci.planning.plan import PromptCase
 from aprqa_ci.vocabulary import Outcome
 
@@ -62,8 +63,19 @@ def _over_long(cell: OpenCell) -> PromptCase:
     return msgspec.structs.replace(cell.playbook.probe_prompts[0], turns=(text.strip(),))
 
 
+def _no_context() -> Finding:
+    return Finding(
+        outcome=Outcome.SKIPPED,
+        reason="how long the model's context is, the engine does not say",
+        figures={},
+        cause=Cause(kind="infrastructure", word="not-shown"),
+    )
+
+
 def overflow(cell: OpenCell) -> Finding:
     """A prompt longer than the context is refused in good order."""
+    if not cell.context_length:
+        return _no_context()
     reply = cell.ask(_over_long(cell))
     figures = {"context_length": cell.context_length, "reply": type(reply).__name__}
     if isinstance(reply, Refused):
@@ -84,6 +96,8 @@ def overflow(cell: OpenCell) -> Finding:
 
 def recovery(cell: OpenCell) -> Finding:
     """After a refused prompt the session answers as before."""
+    if not cell.context_length:
+        return _no_context()
     case = cell.playbook.probe_prompts[-1]
     before, between, after = cell.ask(case), cell.ask(_over_long(cell)), cell.ask(case)
     if not isinstance(before, Answered):

@@ -22,6 +22,7 @@ __all__ = [
     "OPTIONS_VARIABLE",
     "EngineOptions",
     "EngineOptionsFile",
+    "machine_options",
     "merged_options",
     "parse_options",
     "read_options",
@@ -87,6 +88,18 @@ def read_options(path: Path) -> dict[str, dict[str, OptionValue]]:
         return msgspec.convert(document.data, type=EngineOptionsFile).engines
     except msgspec.ValidationError as error:
         raise InputError(Problem(what=str(error), path=path, line=1)) from error
+
+
+def machine_options(
+    environment: Mapping[str, str], given: EngineOptions
+) -> dict[str, dict[str, OptionValue]]:
+    """Return what engines are told on this machine: by the file in the environment, and by hand.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    path = environment.get(OPTIONS_VARIABLE)
+    return merged_options(read_options(Path(path)) if path else {}, given)
 
 
 def merged_options(*sources: EngineOptions) -> dict[str, dict[str, OptionValue]]:

@@ -111,6 +111,8 @@ class EngineInfo:
     needs_files: bool = True
     """Whether it opens the files that it is given. One that does not is asked about a model that
     somebody else holds, and then neither the files nor their loading is shown by its answers."""
+    start_seconds: float = 0.0
+    """Seconds that it may need to start, beyond what loading the model's bytes takes."""
     options: Mapping[str, str] = field(default_factory=dict)
     """The options it takes, each with its meaning (:class:`ConfigurableEngine`)."""
 
@@ -165,10 +167,18 @@ class Device:
 
 @dataclass(frozen=True, kw_only=True)
 class ServedModel:
-    """A model behind HTTP on the loopback interface."""
+    """A model behind HTTP, on the loopback interface unless the server is somebody else's."""
 
     base_url: str
     """``http://127.0.0.1:PORT``; ``/health``, ``/v1/completions``, ``/v1/chat/completions``."""
+    model: str = "model"
+    """What requests call the model."""
+    api_key: str = field(default="", repr=False)
+    """Sent with every request; of somebody else's server alone."""
+    foreign: bool = False
+    """Whether the server is somebody else's."""
+    settings: Mapping[str, float] = field(default_factory=dict)
+    """Further settings of every request, by the names that the server has for them."""
 
 
 class Session(Protocol):

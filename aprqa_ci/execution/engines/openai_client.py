@@ -1,4 +1,4 @@
-"""A client for OpenAI-compatible servers on the loopback interface.
+"""A client for OpenAI-compatible servers, on the loopback interface unless it is told otherwise.
 
 It trusts no server: replies are bounded, checked, and counted only by what the server counted.
 """
@@ -6,10 +6,10 @@ It trusts no server: replies are bounded, checked, and counted only by what the 
 import contextlib
 import http.client
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any, Final, Literal, NoReturn, Self, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, NoReturn, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -22,6 +22,15 @@ from aprqa_ci.execution.engines.interface import (
     PromptRefusedError,
     Sampling,
 )
+from aprqa_ci.execution.engines.openai_errors import raise_error
+from aprqa_ci.execution.engines.openai_replies import (
+    Collected,
+    ModelEntry,
+    ModelList,
+    Reply,
+    decode_reply,
+    raise_failed,
+)
 
 __all__ = ["MAX_REPLY_BYTES", "HttpReply", "OpenAIClient"]
 
@@ -30,10 +39,6 @@ MAX_REPLY_BYTES: Final = 16 << 20
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _MAX_LINE_BYTES = 1 << 20
-_REFUSALS = frozenset({"exceed_context_size_error", "context_length_exceeded"})
-_MESSAGE_CHARS = 500
-
-ModelT = TypeVar("ModelT")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,47 +49,6 @@ class HttpReply:
     body: bytes
 
 
-class _Usage(msgspec.Struct):
-    prompt_tokens: int
-    completion_tokens: int
-
-
-class _Text(msgspec.Struct):
-    """Holds the text of a choice, wherever the kind of reply has it."""
-
-    text: str | None = None
-    message: "_Content | None" = None
-    delta: "_Content | None" = None
-    finish_reason: str | None = None
-
-    @property
-    def piece(self) -> str:
-        content = self.message or self.delta
-        return (self.text if content is None else content.content) or ""
-
-
-class _Content(msgspec.Struct):
-    content: str | None = None
-
-
-class _Reply(msgspec.Struct):
-    """A whole reply, or one event of a streamed one."""
-
-    choices: list[_Text] = []
-    usage: _Usage | None = None
-    error: Any = None
-
-
-class _ErrorBody(msgspec.Struct):
-    message: str = ""
-    type: str | None = None
-    code: str | int | None = None
-
-
-class _ErrorReply(msgspec.Struct):
-    error: _ErrorBody
-
-
 class OpenAIClient:
     """Talks to one server; a connection for each request.
 
@@ -93,18 +57,35 @@ class OpenAIClient:
             depend on a network.
         timeout_s: the most seconds that one request may take, connecting and reading included.
         model: what the server calls the model; one with a single model takes any name.
+        api_key: is sent as the bearer of every request.
+        foreign: whether the server is somebody else's: it may be anywhere, over HTTPS too, and its
+            errors mean what :func:`raise_error` says of such.
+        settings: further settings of every request to the model.
 
     Raises:
-        InputError: the address is not plain HTTP on loopback.
+        InputError: the address is no such address, or a key would be sent in plain sight.
     """
 
-    def __init__(self, base_url: str, timeout_s: float, *, model: str = "model") -> None:
+    def __init__(
+        self,
+        base_url: str,
+        timeout_s: float,
+        *,
+        model: str = "model",
+        api_key: str = "",
+        foreign: bool = False,
+        settings: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         try:
             parts = urlsplit(base_url)
-            host, port = parts.hostname or "", parts.port or 80
+            host = parts.hostname or ""
+            port = parts.port or (443 if parts.scheme == "https" else 80)
         except ValueError as error:
             raise InputError(Problem(what=f"{base_url!r} is not an address: {error}")) from error
-        if parts.scheme != "http" or host not in _LOOPBACK:
+        near = parts.scheme == "http" and host in _LOOPBACK
+        if foreign and not near:
+            _check_foreign(base_url, parts.scheme, host, api_key)
+        elif not near:
             raise InputError(
                 Problem(
                     what=f"{base_url!r} is not plain HTTP on the loopback interface",
@@ -116,6 +97,23 @@ class OpenAIClient:
         self._path = parts.path.rstrip("/")
         self._timeout_s = timeout_s
         self._model = model
+        self._api_key = api_key
+        self._foreign = foreign
+        self._settings = dict(settings)
+        self._secure = parts.scheme == "https"
+
+    def models(self) -> list[ModelEntry]:
+        """Return the models that the server says it has.
+
+        Raises:
+            EngineFailedError: it cannot be reached or answers something else.
+            EngineAbsentError: it is somebody else's and does not let us in.
+            NotOfferedError: it is somebody else's and does not say.
+        """
+        reply = self.post_raw("/v1/models", b"", {}, method="GET")
+        if reply.status != 200:
+            raise_error(reply.status, reply.body, foreign=self._foreign)
+        return decode_reply(reply.body, ModelList).data
 
     def health(self) -> int:
         """Return the status code of ``GET /health``.
@@ -125,7 +123,14 @@ class OpenAIClient:
         """
         return self.post_raw("/health", b"", {}, method="GET").status
 
-    def complete(self, prompt: str, sampling: Sampling, *, stream: bool = False) -> Answer:
+    def complete(
+        self,
+        prompt: str,
+        sampling: Sampling,
+        *,
+        stream: bool = False,
+        on_text: Callable[[str], None] | None = None,
+    ) -> Answer:
         """Have raw text continued by ``/v1/completions``.
 
         Tokens are counted as the server counts them; llama.cpp's counts the end token too. The
@@ -136,10 +141,17 @@ class OpenAIClient:
             EngineFailedError: it cannot be reached, answers another error, breaks off, or answers
                 what cannot be understood or has no count of tokens.
         """
-        return self._ask("/v1/completions", {"prompt": prompt}, sampling, stream=stream)
+        return self._ask(
+            "/v1/completions", {"prompt": prompt}, sampling, stream=stream, on_text=on_text
+        )
 
     def chat(
-        self, messages: Sequence[Message], sampling: Sampling, *, stream: bool = False
+        self,
+        messages: Sequence[Message],
+        sampling: Sampling,
+        *,
+        stream: bool = False,
+        on_text: Callable[[str], None] | None = None,
     ) -> Answer:
         """Have a conversation continued by ``/v1/chat/completions``.
 
@@ -149,7 +161,11 @@ class OpenAIClient:
         """
         conversation = [{"role": each.role, "content": each.content} for each in messages]
         return self._ask(
-            "/v1/chat/completions", {"messages": conversation}, sampling, stream=stream
+            "/v1/chat/completions",
+            {"messages": conversation},
+            sampling,
+            stream=stream,
+            on_text=on_text,
         )
 
     def post_raw(
@@ -165,8 +181,17 @@ class OpenAIClient:
         with self._exchange(method, path, body, headers) as exchange:
             return HttpReply(status=exchange.status, body=exchange.read())
 
-    def _ask(self, path: str, asked: dict[str, Any], sampling: Sampling, *, stream: bool) -> Answer:
+    def _ask(
+        self,
+        path: str,
+        asked: dict[str, Any],
+        sampling: Sampling,
+        *,
+        stream: bool,
+        on_text: Callable[[str], None] | None,
+    ) -> Answer:
         request = {
+            **self._settings,
             **asked,
             "model": self._model,
             "max_tokens": sampling.max_tokens,
@@ -186,22 +211,25 @@ class OpenAIClient:
         started = time.perf_counter()
         with self._exchange("POST", path, body, {"Content-Type": "application/json"}) as exchange:
             if exchange.status != 200:
-                _raise_error(exchange.status, exchange.read())
-            collected = _Collected(started)
+                raise_error(exchange.status, exchange.read(), foreign=self._foreign)
+            collected = Collected(started, on_text, foreign=self._foreign)
             for data in exchange.events() if stream else (exchange.read(),):
-                collected.take(_decode(data, _Reply))
+                collected.take(decode_reply(data, Reply))
             return collected.answer(streamed=stream)
 
     def _exchange(
         self, method: str, path: str, body: bytes, headers: Mapping[str, str]
     ) -> "_Exchange":
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=self._timeout_s)
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=self._timeout_s)
         deadline = time.monotonic() + self._timeout_s
         names = {name.lower() for name in headers}
         try:
             connection.putrequest(method, self._path + path, skip_accept_encoding=True)
             for name, value in headers.items():
                 connection.putheader(name, value)
+            if self._api_key:
+                connection.putheader("Authorization", f"Bearer {self._api_key}")
             if not names & {"content-length", "transfer-encoding"}:
                 connection.putheader("Content-Length", str(len(body)))
             # The server may answer before it has read all; that answer counts.
@@ -245,7 +273,7 @@ class _Exchange:
         except (OSError, http.client.HTTPException, ValueError) as error:
             _raise_broken(error)
         if self._response.length:
-            _raise_failed("the reply broke off before its end")
+            raise_failed("the reply broke off before its end")
         return b"".join(pieces)
 
     def events(self) -> Iterator[bytes]:
@@ -257,12 +285,12 @@ class _Exchange:
                 _raise_broken(error)
             self._count(line)
             if not line.endswith(b"\n"):
-                _raise_failed("the stream broke off before its end")
+                raise_failed("the stream broke off before its end")
             name, _, value = line.rstrip(b"\r\n").partition(b":")
             if name != b"data":
                 # An empty line ends an event, an empty name is a comment; other fields say nothing.
                 if name not in {b"", b"event", b"id", b"retry"}:
-                    _raise_failed(f"the stream has a line that is none of an event: {line[:80]!r}")
+                    raise_failed(f"the stream has a line that is none of an event: {line[:80]!r}")
                 continue
             if value.strip() == b"[DONE]":
                 return
@@ -271,85 +299,22 @@ class _Exchange:
     def _count(self, data: bytes) -> None:
         self._left -= len(data)
         if self._left < 0:
-            _raise_failed(f"the reply is longer than {MAX_REPLY_BYTES} bytes")
+            raise_failed(f"the reply is longer than {MAX_REPLY_BYTES} bytes")
         if time.monotonic() > self._deadline:
-            _raise_failed("the reply did not end in time")
+            raise_failed("the reply did not end in time")
 
 
-class _Collected:
-    """Puts the parts of an answer together."""
-
-    def __init__(self, started: float) -> None:
-        self._started = started
-        self._pieces: list[str] = []
-        self._first_ms: float | None = None
-        self._finish: str | None = None
-        self._usage: _Usage | None = None
-
-    def take(self, reply: _Reply) -> None:
-        """Add a whole reply, or one event."""
-        if reply.error is not None:
-            _raise_error(200, msgspec.json.encode({"error": reply.error}))
-        self._usage = reply.usage or self._usage
-        for choice in reply.choices[:1]:
-            self._finish = choice.finish_reason or self._finish
-            if choice.piece:
-                self._pieces.append(choice.piece)
-                self._first_ms = self._first_ms or self._elapsed_ms()
-
-    def answer(self, *, streamed: bool) -> Answer:
-        """Return the whole answer."""
-        finish: Literal["stop", "length"]
-        match self._finish:
-            case "stop":
-                finish = "stop"
-            case "length":
-                finish = "length"
-            case _:
-                _raise_failed(f"the answer's finish_reason is {self._finish!r}")
-        if self._usage is None:
-            _raise_failed("the server did not count its tokens (usage)")
-        return Answer(
-            text="".join(self._pieces),
-            prompt_tokens=self._usage.prompt_tokens,
-            completion_tokens=self._usage.completion_tokens,
-            finish=finish,
-            time_to_first_token_ms=self._first_ms if streamed else None,
-            duration_ms=self._elapsed_ms(),
-        )
-
-    def _elapsed_ms(self) -> float:
-        return (time.perf_counter() - self._started) * 1000
-
-
-def _decode(data: bytes, model: type[ModelT]) -> ModelT:
-    try:
-        return msgspec.json.decode(data, type=model)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        _raise_failed(f"the reply cannot be understood ({error}): {data[:80]!r}")
-
-
-def _raise_error(status: int, body: bytes) -> NoReturn:
-    """Raise what an error reply means."""
-    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        # A prompt longer than any body that the server takes is refused in good order (RFC 9110).
-        what = f"the server answered {status}: the prompt is larger than what it takes"
-        raise PromptRefusedError(what)
-    try:
-        error = msgspec.json.decode(body, type=_ErrorReply).error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        shown = body[:_MESSAGE_CHARS].decode("utf-8", errors="replace")
-        _raise_failed(f"the server answered {status}: {shown}")
-    if {error.type, str(error.code)} & _REFUSALS:
-        raise PromptRefusedError(error.message)
-    _raise_failed(f"the server answered {status}: {error.message[:_MESSAGE_CHARS]}")
+def _check_foreign(base_url: str, scheme: str, host: str, api_key: str) -> None:
+    what = hint = ""
+    if scheme not in {"http", "https"} or not host:
+        what, hint = "is no address of a server", "give one such as https://models.example.org"
+    elif api_key and scheme != "https":
+        what, hint = "would be sent its key in plain sight", "a key needs https"
+    if what:
+        raise InputError(Problem(what=f"{base_url!r} {what}", hint=hint))
 
 
 def _raise_broken(error: Exception) -> NoReturn:
     reason = "no answer in time" if isinstance(error, TimeoutError) else repr(error)
     what = f"the exchange with the server failed: {reason}"
     raise EngineFailedError(what) from error
-
-
-def _raise_failed(what: str) -> NoReturn:
-    raise EngineFailedError(what)

@@ -1,12 +1,7 @@
 """Checks of how an engine begins, refuses, is ended and ends."""
 
 from aprqa_ci.execution.engines.conformance.damage import damaged_copies
-from aprqa_ci.execution.engines.conformance.traces import (
-    descendants,
-    end_processes,
-    left_of,
-    traceable,
-)
+from aprqa_ci.execution.engines.conformance.traces import end_processes, left_of
 from aprqa_ci.execution.engines.conformance.trial import (
     CheckFailedError,
     NotTriedError,
@@ -17,6 +12,7 @@ from aprqa_ci.execution.engines.conformance.trial import (
     opened_by,
 )
 from aprqa_ci.execution.engines.interface import Capability, Sampling
+from aprqa_ci.execution.processes import descendants, traceable
 from aprqa_ci.execution.protocol import (
     Answered,
     Ask,

@@ -8,7 +8,7 @@ from typing import Final
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.execution.engines.conformance.trial import bundled_model
 from aprqa_ci.execution.engines.interface import EngineInfo
-from aprqa_ci.execution.model_files import ModelFiles
+from aprqa_ci.execution.model_files import ModelFiles, held_elsewhere
 from aprqa_ci.execution.resolve import ModelNotFoundError, resolve_model
 from aprqa_ci.planning.plan import PlannedModel
 from aprqa_ci.vocabulary import ModelFormat, SizeCategory
@@ -79,9 +79,7 @@ def model_to_check(
         truth = files if own else find((ModelFormat.SAFETENSORS,))
         return CheckedModel(files=files, truth=truth if isinstance(truth, ModelFiles) else None)
     if not info.needs_files:
-        held = ModelFiles(
-            format=format or ModelFormat.SAFETENSORS, weights=(), directory=Path(), source="server"
-        )
+        held = held_elsewhere(format or ModelFormat.SAFETENSORS, quantization)
         return CheckedModel(files=held, truth=None)
     raise InputError(
         Problem(what=text, hint=f"give {BUNDLED}, a file, a directory, or org/name of a cached one")

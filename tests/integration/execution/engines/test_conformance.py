@@ -19,10 +19,12 @@ from aprqa_ci.execution.engines.conformance.questions import questions
 from aprqa_ci.execution.engines.conformance.suite import CHECK_FUNCTIONS
 from aprqa_ci.execution.engines.conformance.trial import CheckFailedError, NotTriedError, Trial
 from aprqa_ci.execution.engines.interface import Capability, EngineAbsentError
+from aprqa_ci.execution.engines.openai_server import serve_session
 from aprqa_ci.execution.engines.registry import describe, engine_catalogue, engine_named
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.vocabulary import Backend, ModelFormat
 from tests.broken_engines import BROKEN, install_engines
+from tests.llama_server import COMMAND, SAMPLING
 from tests.tiny_llama import write_tiny_llama
 
 GGUF = ModelFiles(
@@ -77,6 +79,42 @@ def test_every_engine_that_is_here_keeps_what_it_promises(name: str, kind: Model
     assert report.conforms
     assert report.device.startswith("cpu: ")
     assert report.invocation
+
+
+@pytest.fixture
+def served_elsewhere() -> Iterator[str]:
+    session = engine_named("llamacpp").open(GGUF, Backend.CPU)
+    with serve_session(session) as served:
+        yield served.base_url
+    session.close()
+
+
+def test_a_server_elsewhere_keeps_what_can_be_promised_of_it(served_elsewhere: str) -> None:
+    """The server is our own around llama.cpp: it says neither its files nor its context."""
+    report = check_engine(
+        "openai",
+        GGUF,
+        Backend.CPU,
+        options={"url": served_elsewhere, "context_length": 512},
+        environment=dict(os.environ),
+        truth_files=GGUF,
+    )
+    left_out = {result.check for result in report.of(CheckState.NOT_APPLICABLE)}
+    assert left_out == {"device-proof", "bad-files"}
+    assert report.conforms, report.of(CheckState.FAILED)
+
+
+def test_llama_cpps_own_server_keeps_what_it_promises_when_it_is_started() -> None:
+    report = check_engine(
+        "openai",
+        GGUF,
+        Backend.CPU,
+        options={"command": COMMAND, "sampling": SAMPLING},
+        environment=dict(os.environ),
+        truth_files=GGUF,
+    )
+    assert report.conforms, report.of(CheckState.FAILED)
+    assert len(report.of(CheckState.PASSED)) == len(questions().checks)
 
 
 def test_the_sound_engine_is_sound(environment: dict[str, str]) -> None:
