@@ -192,6 +192,16 @@ def test_a_missing_shard_is_no_verdict(action: Action) -> None:
     assert "left no evidence::s002" in told
 
 
+def test_a_shard_that_died_and_was_run_again_is_no_error(action: Action) -> None:
+    leave("s001")
+    (EVIDENCE / "evidence-s002-a1").mkdir()
+    leave("s002", 2)
+    ended = action("merge")
+    assert ended.code == 0, ended.out
+    assert "evidence-s002-a1 died without a manifest; a later attempt came to its end" in ended.out
+    assert not [each for each in annotations(ended) if each.startswith("::error")]
+
+
 def test_without_any_evidence_there_is_no_verdict(action: Action) -> None:
     leave("s001").rename("elsewhere")
     assert action("merge").code == 3
