@@ -15,7 +15,7 @@ def list_plan(out: Console, plan: Plan) -> None:
     """List every scenario with its gate and its prompt, and what is declared and not run."""
     for playbook in plan.playbooks:
         cells = plan.cells_of(playbook.name)
-        total = sum(len(cell.scenarios) for cell in cells)
+        total = sum(len(cell.scenarios) for cell in cells) + len(playbook.own_gates)
         out.print(
             Text(
                 f"{playbook.name}: tier {playbook.tier}, {len(cells)} cells, {total} scenarios"
@@ -33,6 +33,8 @@ def list_plan(out: Console, plan: Plan) -> None:
                     asked = shorten(one_line(" / ".join(scenario.prompt.turns)), _MOST_PROMPT)
                     line += f"  {scenario.gate_id}  {asked}"
                 out.print(Text(line), soft_wrap=True)
+        for gate in playbook.own_gates:
+            out.print(Text(f"  {gate.scenario}  {gate.gate_id}  {gate.condition}"), soft_wrap=True)
 
 
 def list_ids(out: Console, plan: Plan) -> None:
@@ -41,3 +43,6 @@ def list_ids(out: Console, plan: Plan) -> None:
         out.print(Text(cell.id), soft_wrap=True)
         for scenario in cell.scenarios:
             out.print(Text(f"  {scenario.id}"), soft_wrap=True)
+    for playbook in plan.playbooks:
+        for gate in playbook.own_gates:
+            out.print(Text(gate.scenario), soft_wrap=True)

@@ -22,9 +22,7 @@ class AnswerJudge:
         self._response = self._named("response")
 
     def is_garbage(self, text: str) -> bool:
-        """Whether the garbage oracle refuses a text; an empty one is worth no more."""
-        if not text.strip():
-            return True
+        """Whether the garbage oracle refuses a text, as it does an empty one."""
         found = self._garbage.judge(Question(prompt=""), text)
         return found.verdict is OracleVerdict.FALSIFIED
 

@@ -36,6 +36,13 @@ def test_ids_are_listed_and_nothing_is_written(
     assert sorted(tmp_path.iterdir()) == [playbook]
 
 
+def test_gates_of_the_playbook_are_listed(aprqa: "Aprqa", tmp_path: Path) -> None:
+    gate = {"id": "G1-LOAD", "description": "d", "condition": "loaded"}
+    data = playbook_data(falsification_gates=[gate])
+    (tmp_path / "x.playbook.yaml").write_text(json.dumps(data), encoding="utf-8")
+    assert aprqa("plan", ".", "--print").out.splitlines()[-1] == "tiny#G1-LOAD"
+
+
 def test_a_plan_is_packed_into_shards(aprqa: "Aprqa", tmp_path: Path) -> None:
     data = playbook_data(test_matrix={"modalities": ["run", "chat", "serve"]})
     (tmp_path / "x.playbook.yaml").write_text(json.dumps(data), encoding="utf-8")

@@ -10,7 +10,15 @@ import pytest
 from aprqa_ci.certification.bundle import with_own_gates
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
 from aprqa_ci.planning.falsification import category_of_gate
-from aprqa_ci.planning.plan import GroundTruth, OracleSpec, Plan, PlannedGate, PromptCase
+from aprqa_ci.planning.plan import (
+    Baseline,
+    BaselineCell,
+    GroundTruth,
+    OracleSpec,
+    Plan,
+    PlannedGate,
+    PromptCase,
+)
 from aprqa_ci.playbook.conditions.catalogue import fact_catalogue
 from aprqa_ci.scoring.certificate import build_certificate
 from aprqa_ci.scoring.recorded_facts import CELL_FACTS, RUN_FACTS, SCENARIO_FACTS
@@ -355,6 +363,73 @@ def test_answers_with_nothing_beside_them_are_not_compared(bench: "Bench") -> No
     # Two empty answers agree on nothing.
     found = verdict(bench, "cpu_output ≈ gpu_output", silent, plan=plan)
     assert found.outcome is Outcome.FALSIFIED
+
+
+def test_answers_to_different_numbers_of_prompts_do_not_agree(bench: "Bench") -> None:
+    def fewer(record: EvidenceRecord) -> EvidenceRecord:
+        if record.metadata["scenario"] != "book:serve-gpu-gguf#F-COMP-AGREE-001":
+            return record
+        said = {"answers": ["one two"], "ground_truth": ["one two", 3]}
+        return msgspec.structs.replace(record, output=json.dumps(said))
+
+    plan = serve_and_gpu(bench.plan(checks=CHECKS))
+    found = verdict(bench, "cpu_output ≈ gpu_output", fewer, plan=plan)
+    assert found.outcome is Outcome.FALSIFIED
+    # The same answers under two names are no two answers.
+    found = verdict(bench, "safetensors_output ≈ gguf_output", plan=bench.plan(checks=()))
+    assert found.outcome is Outcome.SKIPPED
+
+
+def test_throughput_is_compared_with_the_accepted_one(bench: "Bench") -> None:
+    plan = bench.plan(checks=CHECKS, formats=(ModelFormat.GGUF,))
+    condition = "current_tps / baseline_tps > 0.9"
+    assert verdict(bench, condition, plan=plan).outcome is Outcome.SKIPPED
+    for before, outcome in (
+        (42.0, Outcome.CORROBORATED),
+        (80.0, Outcome.FALSIFIED),
+        (None, Outcome.SKIPPED),
+        (0.0, Outcome.SKIPPED),
+    ):
+        cell = BaselineCell(corroborated=(), tokens_per_second=before)
+        baseline = Baseline(certificate_digest="c", cells={"book:run-cpu-gguf": cell})
+        book = msgspec.structs.replace(plan.playbooks[0], baseline=baseline)
+        with_baseline = msgspec.structs.replace(plan, playbooks=(book,))
+        assert verdict(bench, condition, plan=with_baseline).outcome is outcome
+
+
+def test_unicode_is_what_its_prompts_show(bench: "Bench") -> None:
+    plan = bench.plan(checks=CHECKS, prompts=("F-A1-001", "F-EDGE-UNICODE-001"))
+    name = "book:run-cpu-gguf#002"
+    for outcomes, outcome in (
+        ({}, Outcome.CORROBORATED),
+        ({name: Outcome.FALSIFIED}, Outcome.FALSIFIED),
+        ({name: Outcome.SKIPPED}, Outcome.SKIPPED),
+    ):
+        found = verdict(bench, "unicode_output_valid", outcomes=outcomes, plan=plan)
+        assert found.outcome is outcome
+    # Of no such prompt at all, that is not known.
+    assert verdict(bench, "unicode_output_valid").outcome is Outcome.SKIPPED
+
+
+def test_settings_that_no_oracle_takes_judge_nothing(bench: "Bench") -> None:
+    plan = bench.plan(checks=CHECKS)
+    wrong = OracleSpec(kind="arithmetic", config={"nonsense": 1})
+    cells = tuple(
+        msgspec.structs.replace(
+            cell,
+            scenarios=tuple(
+                msgspec.structs.replace(
+                    each, prompt=msgspec.structs.replace(each.prompt, oracle=wrong)
+                )
+                if each.prompt is not None
+                else each
+                for each in cell.scenarios
+            ),
+        )
+        for cell in plan.cells
+    )
+    found = verdict(bench, "arithmetic_passes", plan=msgspec.structs.replace(plan, cells=cells))
+    assert (found.outcome, found.cause) == (Outcome.SKIPPED, "policy:not-judged")
 
 
 # What a gate does to the score.
