@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -24,6 +25,7 @@ import msgspec
 from aprqa_ci.certification.steps import Surroundings
 from aprqa_ci.execution.child import CellChild, Children
 from aprqa_ci.execution.engines.interface import Sampling
+from aprqa_ci.execution.engines.registry import describe, engine_named, engine_names
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.execution.protocol import Answered, Ask, Open, Opened
 from aprqa_ci.execution.resolve import resolve_model
@@ -36,6 +38,21 @@ PAGE = ROOT / "docs" / "performance.md"
 START, END = "<!-- MEASURED_START -->", "<!-- MEASURED_END -->"
 QUESTION = "Count from 1 to 20, separated by commas."
 OPEN_SECONDS = 120.0
+BUNDLED = {
+    ModelFormat.GGUF: ModelFiles(
+        format=ModelFormat.GGUF,
+        quantization="q8_0",
+        weights=(TINY / "aprqa-tiny-q8_0.gguf",),
+        directory=TINY,
+        source="local_path",
+    ),
+    ModelFormat.SAFETENSORS: ModelFiles(
+        format=ModelFormat.SAFETENSORS,
+        weights=(TINY / "model.safetensors",),
+        directory=TINY,
+        source="local_path",
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -235,21 +252,45 @@ def loading(runs: int) -> list[Row]:
     ]
 
 
+def engine_loading(runs: int) -> list[Row]:
+    """One load per cell against one per prompt, for each engine that is here."""
+    rows = []
+    prompts = 8
+    for name in engine_names(lambda: ()):
+        info = describe(engine_named(name))
+        kinds = [each for each in info.formats if each in BUNDLED]
+        if not info.available or not kinds:
+            print(f"left out, engine {name} is not here: {info.reason}", file=sys.stderr)
+            continue
+        model = BUNDLED[kinds[0]]
+        ratios, once, each_time = [], [], []
+        for _ in range(runs):
+
+            def answers(loads: int, model: ModelFiles = model, name: str = name) -> None:
+                for _ in range(loads):
+                    asked = Asked(name, model, threads=1)
+                    for _ in range(prompts // loads):
+                        asked.ask(8)
+                    asked.close()
+
+            once.append(timed(partial(answers, 1)))
+            each_time.append(timed(partial(answers, prompts)))
+            ratios.append(each_time[-1] / once[-1])
+        rows.append(
+            Row(
+                what=f"bundled model, engine {name} ({kinds[0]}), {prompts} answers of 8 tokens: "
+                "one process per prompt against one load per cell",
+                goal="",
+                found=f"{spread(ratios, unit='times', digits=1)} as long: {spread(each_time)} "
+                f"against {spread(once)}",
+            )
+        )
+    return rows
+
+
 def throughput(runs: int) -> list[Row]:
     rows = []
-    tiny_gguf = ModelFiles(
-        format=ModelFormat.GGUF,
-        quantization="q8_0",
-        weights=(TINY / "aprqa-tiny-q8_0.gguf",),
-        directory=TINY,
-        source="local_path",
-    )
-    tiny_st = ModelFiles(
-        format=ModelFormat.SAFETENSORS,
-        weights=(TINY / "model.safetensors",),
-        directory=TINY,
-        source="local_path",
-    )
+    tiny_gguf, tiny_st = BUNDLED[ModelFormat.GGUF], BUNDLED[ModelFormat.SAFETENSORS]
     cases = [
         ("bundled model, GGUF Q8_0", "llamacpp", tiny_gguf),
         ("bundled model, GGUF Q8_0", "reference", tiny_gguf),
@@ -284,6 +325,7 @@ MEASUREMENTS = {
     "planning": planning,
     "overhead": overhead,
     "loading": loading,
+    "engine-loading": engine_loading,
     "throughput": throughput,
 }
 
