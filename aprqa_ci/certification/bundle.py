@@ -5,13 +5,15 @@ the reports made of them. Reading a bundle scores its evidence again: a certific
 evidence does not give is an error, whoever wrote it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from aprqa_ci import __version__
+from aprqa_ci.certification.chain import BrokenLink, Link
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.own_gates import own_gate_record
 from aprqa_ci.evidence.reading import parse_evidence, write_evidence
@@ -34,8 +36,11 @@ __all__ = [
     "EVIDENCE_NAME",
     "PLAN_NAME",
     "Bundle",
+    "BundleFiles",
     "baseline_in",
+    "check_files",
     "read_bundle",
+    "read_files",
     "read_plan",
     "with_own_gates",
     "write_bundle",
@@ -46,6 +51,21 @@ EVIDENCE_NAME = "evidence.json"
 CERTIFICATE_NAME = "certificate.json"
 ACCEPTED_NAME = "accepted-certificate.json"
 """The last certificate that was CERTIFIED: what later runs are compared with."""
+
+_OF_THE_PLAN = {"playbook", "plan_digest", "tier", "narrowed", "declared_not_run"}
+"""What of a certificate is copied from the plan."""
+
+ReadT = TypeVar("ReadT")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleFiles:
+    """The files of a bundle as they were read; nothing says yet that they agree."""
+
+    directory: Path
+    plan: Plan
+    certificate: Certificate
+    evidence: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,58 +163,109 @@ def read_bundle(directory: Path) -> Bundle:
     Raises:
         InputError: a file is missing or unreadable, or they contradict one another.
     """
-    plan = read_plan(directory / PLAN_NAME)
-    certificate = read_wire(directory / CERTIFICATE_NAME, Certificate)
-    path = directory / EVIDENCE_NAME
-    data = read_bounded(path, MAX_WIRE_BYTES)
-    digest = sha256_bytes(data)
+    bundle, broken = check_files(read_files(directory))
+    if broken or bundle is None:
+        raise InputError(each.problem for each in broken)
+    return bundle
+
+
+def read_files(directory: Path) -> BundleFiles:
+    """Read the files of a bundle as they are.
+
+    Raises:
+        InputError: one is missing or unreadable; all of them are named.
+    """
+    problems: list[Problem] = []
+
+    def read(name: str, reader: Callable[[Path], ReadT]) -> ReadT | None:
+        try:
+            return reader(directory / name)
+        except InputError as error:
+            problems.extend(error.problems)
+            return None
+
+    plan = read(PLAN_NAME, read_plan)
+    certificate = read(CERTIFICATE_NAME, lambda path: read_wire(path, Certificate))
+    evidence = read(EVIDENCE_NAME, lambda path: read_bounded(path, MAX_WIRE_BYTES))
+    if plan is None or certificate is None or evidence is None:
+        raise InputError(problems)
+    return BundleFiles(directory=directory, plan=plan, certificate=certificate, evidence=evidence)
+
+
+def check_files(files: BundleFiles) -> tuple[Bundle | None, tuple[BrokenLink, ...]]:
+    """Hold the certificate of a bundle against its evidence and its plan.
+
+    Nothing is read. The evidence is scored again even where it is not the one that the certificate
+    names, so that what a change comes to is seen.
+
+    Returns:
+        The bundle, nothing where the evidence cannot be scored; and what does not hold, which is
+        never nothing then.
+    """
+    broken: list[BrokenLink] = []
+    certificate, path = files.certificate, files.directory / EVIDENCE_NAME
+    digest = sha256_bytes(files.evidence)
     if digest != certificate.evidence_digest:
         what = (
             f"the evidence is not what the certificate was made of (SHA-256 {digest[:12]}…, "
             f"certificate says {certificate.evidence_digest[:12]}…)"
         )
-        raise InputError(Problem(what=what, path=path, hint="one of the two was changed"))
-    records = parse_evidence(data, source=path)
+        problem = Problem(what=what, path=path, hint="one of the two was changed")
+        broken.append(BrokenLink.of(Link.EVIDENCE, problem))
+    bundle = None
+    try:
+        records = parse_evidence(files.evidence, source=path)
+    except InputError as error:
+        broken += [BrokenLink.of(Link.EVIDENCE, each) for each in error.problems]
+        return None, tuple(broken)
+    try:
+        bundle = _scored(files, records)
+        broken += _differences(
+            certificate,
+            build_certificate(
+                bundle.score,
+                files.plan,
+                certificate.playbook.name,
+                records,
+                evidence_digest=certificate.evidence_digest,
+                model_digests=certificate.model.files,
+                tool_version=certificate.tool_version,
+            ),
+            files.directory / CERTIFICATE_NAME,
+        )
+        _ = bundle.report  # raises when certificate and score contradict one another
+    except InputError as error:
+        broken += [BrokenLink.of(Link.CERTIFICATE, each) for each in error.problems]
+    return bundle, tuple(broken)
+
+
+def _scored(files: BundleFiles, records: tuple[EvidenceRecord, ...]) -> Bundle:
+    certificate = files.certificate
     score = score_evidence(
         records,
-        plan=plan,
+        plan=files.plan,
         playbook=certificate.playbook.name,
         policy=load_policy(certificate.policy.id),
     )
-    bundle = Bundle(
-        directory=directory, plan=plan, records=records, score=score, certificate=certificate
+    return Bundle(
+        directory=files.directory,
+        plan=files.plan,
+        records=records,
+        score=score,
+        certificate=certificate,
     )
-    _ = bundle.report  # raises when certificate and score contradict one another
-    _require_same(
-        certificate,
-        build_certificate(
-            score,
-            plan,
-            certificate.playbook.name,
-            records,
-            evidence_digest=digest,
-            model_digests=certificate.model.files,
-            tool_version=certificate.tool_version,
-        ),
-        directory / CERTIFICATE_NAME,
-    )
-    return bundle
 
 
-def _require_same(claimed: Certificate, computed: Certificate, path: Path) -> None:
-    """Refuse a certificate that says anything but what was computed again."""
-    fields = (field.name for field in msgspec.structs.fields(Certificate))
-    problems = [
-        Problem(
-            what=f"`{name}` is not what plan and evidence give",
-            path=path,
-            hint="score the evidence again, or find out what was changed",
-        )
-        for name in fields
-        if getattr(claimed, name) != getattr(computed, name)
-    ]
-    if problems:
-        raise InputError(problems)
+def _differences(claimed: Certificate, computed: Certificate, path: Path) -> Iterator[BrokenLink]:
+    """Yield what a certificate says otherwise than what was computed again."""
+    for field in msgspec.structs.fields(Certificate):
+        if getattr(claimed, field.name) != getattr(computed, field.name):
+            yield BrokenLink(
+                link=Link.PLAN if field.name in _OF_THE_PLAN else Link.CERTIFICATE,
+                what=f"`{field.name}` is not what plan and evidence give",
+                path=str(path),
+                hint="score the evidence again, or find out what was changed",
+            )
 
 
 def read_plan(path: Path) -> Plan:

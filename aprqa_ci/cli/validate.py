@@ -126,5 +126,5 @@ def _check_json(path: Path) -> list[str]:
 def _schema_of(data: bytes) -> str | None:
     try:
         return msgspec.json.decode(data, type=_Head).schema
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         return None

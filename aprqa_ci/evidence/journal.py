@@ -141,7 +141,7 @@ def read_journal(path: Path) -> JournalContent:
 def _line(line: bytes, model: type[ModelT], path: Path, number: int) -> ModelT:
     try:
         return msgspec.json.decode(line, type=model)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise InputError(
             Problem(
                 what=f"the journal is damaged: {error}",

@@ -38,11 +38,11 @@ def parse_evidence(data: bytes, *, source: Path | str) -> tuple[EvidenceRecord, 
     """
     try:
         return msgspec.json.decode(data, type=tuple[EvidenceRecord, ...])
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
         pass  # another form, or a mistake: looked at record by record below
     try:
         raw: Any = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         what = f"not valid JSON: {error}"
         line = line_of_place(data, what)
         raise InputError(Problem(what=what, path=source, line=line)) from error

@@ -186,7 +186,7 @@ def _figures(record: EvidenceRecord) -> Mapping[str, Any]:
     """Return what a check wrote down; a record that holds something else holds no figures."""
     try:
         figures = msgspec.json.decode(record.output)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return {}
     return figures if isinstance(figures, dict) else {}
 

@@ -122,3 +122,9 @@ def test_all_evidence_of_the_field_can_be_read() -> None:
     assert len(files) == 20
     outcomes = {record.outcome for path in files for record in read_evidence(path)}
     assert outcomes <= set(Outcome)
+
+
+@pytest.mark.parametrize("data", [b'["\xc2"]', b'[{"id": "\xff"}]', b'{"evidence": "\xed\xa0\x80"}'])
+def test_bytes_that_are_no_text_are_a_mistake_like_any_other(data: bytes) -> None:
+    with pytest.raises(InputError, match=r"not valid JSON|evidence\.json"):
+        parse_evidence(data, source="evidence.json")
