@@ -28,6 +28,7 @@ _COMMANDS = {
     "bootstrap": ("authoring", "Make a playbook that knows the architecture."),
     "align": ("align", "Compare playbooks and models.csv with family contracts."),
     "lock": ("lock", "Record what every playbook is, so that no change goes unseen."),
+    "verify": ("verify", "Check the chain of digests of bundles again, offline."),
     "validate": ("validate", "Check playbooks, plans, evidence, certificates and models.csv."),
     "engines": ("engines", "Which engines are here, and how to get the others."),
     "gates": ("catalogues", "What each gate means."),

@@ -9,7 +9,7 @@ from aprqa_ci.reports.junit import render_junit
 from aprqa_ci.reports.markdown_report import render_markdown
 from aprqa_ci.reports.run_report import RunReport
 
-__all__ = ["write_reports"]
+__all__ = ["report_contents", "write_reports"]
 
 
 def write_reports(
@@ -28,11 +28,7 @@ def write_reports(
     Raises:
         InputError: the directory cannot be written.
     """
-    contents = {
-        "report.md": render_markdown(report, directory=place).encode(),
-        "report.json": render_json(report),
-        "junit.xml": render_junit([report]),
-    }
+    contents = report_contents(report, place=place)
     try:
         for name, data in contents.items():
             write_atomic(directory / name, data)
@@ -40,3 +36,17 @@ def write_reports(
         what = f"cannot write the reports: {error.strerror or error}"
         raise InputError(Problem(what=what, path=directory)) from error
     return tuple(directory / name for name in contents)
+
+
+def report_contents(report: RunReport, *, place: str | None = None) -> dict[str, bytes]:
+    """Return the three reports by file name. Pure.
+
+    Args:
+        report: what to report.
+        place: the evidence's directory as the commands in the report name it.
+    """
+    return {
+        "report.md": render_markdown(report, directory=place).encode(),
+        "report.json": render_json(report),
+        "junit.xml": render_junit([report]),
+    }
