@@ -12,10 +12,13 @@ from typing import Any
 import msgspec
 
 from aprqa_ci.execution.cell_session import CellSession
+from aprqa_ci.execution.checks.comparison import agreement_class
+from aprqa_ci.execution.checks.files import FILE_GATES
 from aprqa_ci.execution.child import ChildDiedError, ChildTimeoutError
 from aprqa_ci.execution.derived import CellResult, conclude_cell
 from aprqa_ci.execution.engines.interface import ConfigurableEngine, Engine, EngineAbsentError
 from aprqa_ci.execution.engines.registry import describe, engine_for
+from aprqa_ci.execution.file_comparisons import ComparedWith, FileComparisons, writable_cache
 from aprqa_ci.execution.host import available_memory_mb
 from aprqa_ci.execution.machine import Machine, RunStoppedError
 from aprqa_ci.execution.model_files import ModelFiles, held_elsewhere
@@ -25,6 +28,7 @@ from aprqa_ci.execution.result import Cause, ModelSource, ScenarioResult
 from aprqa_ci.execution.session_context import NOT_SHOWN, SessionContext
 from aprqa_ci.execution.thresholds import load_thresholds
 from aprqa_ci.gates import gate_catalogue
+from aprqa_ci.planning.comparisons import Comparisons
 from aprqa_ci.planning.plan import BaselineCell, PlannedCell, PlannedScenario
 from aprqa_ci.vocabulary import Outcome
 
@@ -248,6 +252,7 @@ class CellRun:
         else:
             model = held_elsewhere(cell.format, cell.quantization)
         secrets = engine.secrets() if isinstance(engine, ConfigurableEngine) else ()
+        truth = machine.library.ground_truth_files(playbook)
         return SessionContext(
             playbook=playbook,
             cell=cell,
@@ -256,7 +261,7 @@ class CellRun:
             engine=engine.name,
             options=machine.environment.engine_options.get(engine.name, {}),
             start_seconds=info.start_seconds,
-            ground_truth_files=machine.library.ground_truth_files(playbook),
+            ground_truth_files=truth,
             ground_truth=partial(machine.library.ground_truth_answers, playbook),
             spawn=partial(machine.spawn, secrets),
             emit=self._emit,
@@ -264,6 +269,27 @@ class CellRun:
             timed=machine.quiet.timed,
             scratch=self._scratch,
             environment=machine.environment.environment,
+            files=self._compared_files(model, None if truth == model else truth),
+        )
+
+    def _compared_files(self, model: ModelFiles, truth: ModelFiles | None) -> FileComparisons:
+        machine, playbook = self._machine, self._playbook
+        kind = agreement_class(self._cell.quantization)
+        return FileComparisons(
+            model,
+            tuple(each.gate_id for each in self._cell.scenarios if each.gate_id in FILE_GATES),
+            ComparedWith(
+                truth=truth,
+                settings=playbook.comparisons or Comparisons(),
+                weight_error=machine.limits.classes[kind].weight_error,
+                root=machine.environment.root,
+                cache=writable_cache(machine.library.cache, self._scratch),
+            ),
+            limits=machine.limits,
+            spawn=machine.spawn,
+            asking=machine.quiet.asking,
+            answers=machine.library.answers,
+            note=partial(machine.library.note_derived, playbook),
         )
 
     def _require_memory(self, engine: str, model: ModelFiles) -> None:

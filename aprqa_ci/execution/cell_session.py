@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import msgspec
 
 from aprqa_ci.execution.checks import CHECKS, Finding
+from aprqa_ci.execution.checks.open_cell import ComparedFiles
 from aprqa_ci.execution.child import CellChild, ChildDiedError, ChildTimeoutError
 from aprqa_ci.execution.engines.interface import Sampling
 from aprqa_ci.execution.limits import Limits
@@ -142,6 +143,11 @@ class CellSession:
     def ground_truth(self) -> tuple[str, ...] | str:
         """Return the ground truth's answers to the probe prompts, or why there are none."""
         return self._context.ground_truth()
+
+    @property
+    def files(self) -> ComparedFiles:
+        """What the cell's files are compared with."""
+        return self._context.files
 
     @contextmanager
     def timed_alone(self) -> Iterator[None]:

@@ -10,8 +10,16 @@ from types import TracebackType
 from typing import Self, assert_never
 
 from aprqa_ci.execution.asking import Asker, Question, ServeAsker, asker_for
-from aprqa_ci.execution.engines.interface import DescribedSession, Session
+from aprqa_ci.execution.comparing import judge_files
+from aprqa_ci.execution.derived_files import ConvertsFiles, derive
+from aprqa_ci.execution.engines.interface import (
+    DescribedSession,
+    EngineAbsentError,
+    ModelLoadError,
+    Session,
+)
 from aprqa_ci.execution.engines.registry import configured, describe, engine_named
+from aprqa_ci.execution.formats.weights import FormatError, UnsupportedFormatError
 from aprqa_ci.execution.integrity import inspect_model
 from aprqa_ci.execution.protocol import (
     MAX_ANSWER_CHARACTERS,
@@ -21,10 +29,15 @@ from aprqa_ci.execution.protocol import (
     CheckHealth,
     ClientsAnswered,
     CompareWeights,
+    Derive,
+    Derived,
+    FilesJudged,
     Health,
     Inspect,
     Inspected,
     InspectedGate,
+    JudgedFile,
+    JudgeFiles,
     MalformedSent,
     Open,
     Opened,
@@ -59,6 +72,10 @@ class Desk:
                 return self._inspect(request)
             case CompareWeights():
                 return self._compare(request)
+            case JudgeFiles():
+                return self._judge(request)
+            case Derive():
+                return self._derive(request)
             case Open():
                 return self._open(request)
             case Ask():
@@ -101,6 +118,42 @@ class Desk:
             worst_error=found.worst_error if isfinite(found.worst_error) else None,
             exact=found.exact,
             reason=found.reason,
+        )
+
+    def _judge(self, request: JudgeFiles) -> Reply:
+        findings = judge_files(
+            request.gates,
+            request.model,
+            request.ground_truth,
+            settings=request.settings,
+            limit=request.limit,
+            root=request.root,
+        )
+        return FilesJudged(
+            findings=tuple(
+                JudgedFile(
+                    gate_id=each.gate_id,
+                    state=each.state,
+                    reason=each.reason,
+                    figures=dict(each.figures),
+                    cause=each.cause,
+                )
+                for each in findings
+            )
+        )
+
+    def _derive(self, request: Derive) -> Reply:
+        try:
+            found = derive(request.model, cache=request.cache, converter=_apr_converter)
+        except UnsupportedFormatError as error:
+            raise EngineAbsentError(str(error)) from error
+        except FormatError as error:
+            raise ModelLoadError(str(error)) from error
+        return Derived(
+            files=found.files,
+            precision=found.derivation.precision,
+            digests=dict(found.digests),
+            source=found.derivation.source,
         )
 
     def _open(self, request: Open) -> Reply:
@@ -184,6 +237,15 @@ class _Pieces:
         if self.first_ms is None:
             self.first_ms = (time.perf_counter() - self._started) * 1000
         self.texts.append(text)
+
+
+def _apr_converter() -> tuple[ConvertsFiles, str]:
+    engine = engine_named("apr")
+    info = describe(engine)
+    if not info.available or not isinstance(engine, ConvertsFiles):
+        what = f"APR files are converted by the engine apr: {info.reason or 'it does not convert'}"
+        raise EngineAbsentError(what)
+    return engine, f"apr/{info.version or 'unknown'}"
 
 
 def _resident_mb() -> int:

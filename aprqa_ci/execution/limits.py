@@ -34,6 +34,7 @@ class Limits(WireModel, frozen=True, kw_only=True):
     load_seconds_per_gib: float
     inspect_seconds: float
     inspect_seconds_per_gib: float
+    compare_factor: float
     memory_factor: dict[str, float]
     memory_factor_default: float
     classes: dict[str, ClassLimits]
@@ -45,6 +46,10 @@ class Limits(WireModel, frozen=True, kw_only=True):
     def inspection_seconds(self, size_bytes: int) -> float:
         """Return how long reading and scanning the files may take."""
         return self.inspect_seconds + self.inspect_seconds_per_gib * size_bytes / _GIB
+
+    def comparison_seconds(self, size_bytes: int) -> float:
+        """Return how long converting files or comparing them tensor by tensor may take."""
+        return self.compare_factor * self.inspection_seconds(size_bytes)
 
     def memory_needed_mb(self, engine: str, size_bytes: int) -> int:
         """Return the memory that must be free before the engine is started."""

@@ -4,7 +4,7 @@ Each is made once per run, however many cells need it: a model is read, hashed a
 once per modality.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -23,16 +23,22 @@ from aprqa_ci.execution.protocol import (
     Opened,
     Reply,
 )
-from aprqa_ci.execution.resolve import ModelNotFoundError, located_model, resolve_model
+from aprqa_ci.execution.resolve import (
+    ModelNotFoundError,
+    located_model,
+    own_cache,
+    resolve_model,
+)
 from aprqa_ci.execution.result import ModelSource
 from aprqa_ci.planning.identifiers import variant_name
-from aprqa_ci.planning.plan import PlannedPlaybook
+from aprqa_ci.planning.plan import PlannedPlaybook, PromptCase
 from aprqa_ci.vocabulary import Backend, Modality, ModelFormat
 
-__all__ = ["InspectionFailedError", "ModelLibrary"]
+__all__ = ["TRUTH_ENGINE", "InspectionFailedError", "ModelLibrary"]
 
 _Key = tuple[str, ModelFormat, str | None]
-_TRUTH_ENGINE = "reference"
+TRUTH_ENGINE = "reference"
+"""The engine that says what the ground truth answers."""
 
 
 class InspectionFailedError(Exception):
@@ -142,6 +148,18 @@ class ModelLibrary:
 
         return self._inspections.get((playbook.name, format_, quantization), inspect)
 
+    def note_derived(
+        self, playbook: PlannedPlaybook, name: str, digests: Mapping[str, str]
+    ) -> None:
+        """Keep the digests of a derived file beside those of the model's files."""
+        if self._digests is not None:
+            self._digests(playbook.name, name, digests)
+
+    @property
+    def cache(self) -> Path:
+        """The project's own cache."""
+        return own_cache(self._environment, self._home)
+
     def ground_truth_answers(self, playbook: PlannedPlaybook) -> tuple[str, ...] | str:
         """Return the ground truth's answers to the probe prompts, or why there are none."""
         return self._answers.get(playbook.name, lambda: self._ask_ground_truth(playbook))
@@ -154,13 +172,20 @@ class ModelLibrary:
             model = self.files(playbook, truth.format, truth.quantization)
         except ModelNotFoundError as error:
             return str(error)
+        answers = self.answers(model, TRUTH_ENGINE, playbook.probe_prompts)
+        return answers if isinstance(answers, str) else tuple(each.text for each in answers)
+
+    def answers(
+        self, model: ModelFiles, engine: str, cases: Sequence[PromptCase]
+    ) -> tuple[Answered, ...] | str:
+        """Return the greedy answers of a model in a process of its own, or why there are none."""
         load = self._limits.inspection_seconds(model.size_bytes)
-        texts: list[str] = []
+        answers: list[Answered] = []
         try:
             with self._asking(), self._spawn() as child:
                 reply = child.request(
                     Open(
-                        engine=_TRUTH_ENGINE,
+                        engine=engine,
                         model=model,
                         backend=Backend.CPU,
                         modality=Modality.RUN,
@@ -169,7 +194,7 @@ class ModelLibrary:
                 )
                 if not isinstance(reply, Opened):
                     return _message(reply)
-                for number, case in enumerate(playbook.probe_prompts):
+                for number, case in enumerate(cases):
                     reply = child.request(
                         Ask(
                             turns=case.turns,
@@ -182,10 +207,10 @@ class ModelLibrary:
                     )
                     if not isinstance(reply, Answered):
                         return _message(reply)
-                    texts.append(reply.text)
+                    answers.append(reply)
         except (ChildTimeoutError, ChildDiedError) as error:
-            return f"the reference engine ended early: {error}"
-        return tuple(texts)
+            return f"the engine {engine} ended early: {error}"
+        return tuple(answers)
 
 
 def _message(reply: Reply) -> str:

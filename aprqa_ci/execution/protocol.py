@@ -7,11 +7,13 @@ the parent starts the child from its own installation. So the messages carry non
 
 import os
 from pathlib import Path
+from typing import Any, Literal
 
 import msgspec
 
 from aprqa_ci.execution.engines.interface import OptionValue, Sampling
 from aprqa_ci.execution.model_files import ModelFiles
+from aprqa_ci.planning.comparisons import Comparisons
 from aprqa_ci.vocabulary import Backend, Modality
 from aprqa_ci.wire import WireModel
 
@@ -25,11 +27,16 @@ __all__ = [
     "CheckHealth",
     "ClientsAnswered",
     "CompareWeights",
+    "Derive",
+    "Derived",
     "EngineFailed",
+    "FilesJudged",
     "Health",
     "Inspect",
     "Inspected",
     "InspectedGate",
+    "JudgeFiles",
+    "JudgedFile",
     "LoadFailed",
     "MalformedSent",
     "NotOffered",
@@ -69,6 +76,26 @@ class CompareWeights(_Request, frozen=True, kw_only=True, tag="compare-weights")
     model: ModelFiles
     ground_truth: ModelFiles | None
     scratch: Path
+
+
+class JudgeFiles(_Request, frozen=True, kw_only=True, tag="judge-files"):
+    """Judge the gates that files alone speak for."""
+
+    gates: tuple[str, ...]
+    model: ModelFiles
+    ground_truth: ModelFiles | None
+    settings: Comparisons
+    limit: float
+    """The most relative error of a tensor that the quantization allows."""
+    root: Path
+    """What the path of a reference file starts from."""
+
+
+class Derive(_Request, frozen=True, kw_only=True, tag="derive"):
+    """Convert the model's files to the other format, unless that was done before."""
+
+    model: ModelFiles
+    cache: Path
 
 
 class Open(_Request, frozen=True, kw_only=True, tag="open"):
@@ -140,6 +167,34 @@ class WeightsCompared(_Reply, frozen=True, kw_only=True, tag="weights-compared")
     """Whether forth and back gave every value again."""
     reason: str = ""
     """Why nothing could be compared."""
+
+
+class JudgedFile(WireModel, frozen=True, kw_only=True):
+    """What the files say to one gate."""
+
+    gate_id: str
+    state: Literal["corroborated", "falsified", "skipped"]
+    reason: str
+    figures: dict[str, Any]
+    cause: str = ""
+    """Of a skip: whose doing it is, and a word."""
+
+
+class FilesJudged(_Reply, frozen=True, kw_only=True, tag="files-judged"):
+    """The findings of all gates that were asked for."""
+
+    findings: tuple[JudgedFile, ...]
+
+
+class Derived(_Reply, frozen=True, kw_only=True, tag="derived"):
+    """The converted files."""
+
+    files: ModelFiles
+    precision: str
+    digests: dict[str, str]
+    """SHA-256 of each file that was made, by name."""
+    source: dict[str, str]
+    """SHA-256 of each file that it was made from, by name."""
 
 
 class Opened(_Reply, frozen=True, kw_only=True, tag="opened"):
@@ -238,10 +293,22 @@ class Broken(_Reply, frozen=True, kw_only=True, tag="broken"):
     message: str
 
 
-Request = Inspect | CompareWeights | Open | Ask | AskClients | SendMalformed | CheckHealth
+Request = (
+    Inspect
+    | CompareWeights
+    | JudgeFiles
+    | Derive
+    | Open
+    | Ask
+    | AskClients
+    | SendMalformed
+    | CheckHealth
+)
 Reply = (
     Inspected
     | WeightsCompared
+    | FilesJudged
+    | Derived
     | Opened
     | Answered
     | ClientsAnswered

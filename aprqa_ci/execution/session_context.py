@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aprqa_ci.execution.checks.open_cell import ComparedFiles
 from aprqa_ci.execution.child import CellChild
 from aprqa_ci.execution.engines.interface import OptionValue
 from aprqa_ci.execution.limits import Limits
@@ -42,4 +43,6 @@ class SessionContext:
     timed: Callable[[], AbstractContextManager[object]]
     """Held while answers are timed, alone on this machine."""
     scratch: Path
+    files: ComparedFiles
+    """What the cell's files are compared with."""
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -80,7 +80,7 @@ def compare_weights(
     with _format_errors():
         if model.format is ModelFormat.SAFETENSORS:
             target = scratch / "forth.gguf"
-            convert_safetensors_to_gguf(model.directory, target, "f32")
+            convert_safetensors_to_gguf(model.directory, target, "f32", weights=model.weights)
             return _compare(target, model)
         if model.format is not ModelFormat.GGUF:
             return _nothing(f"no converter for {model.format} is here")

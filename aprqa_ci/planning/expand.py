@@ -9,6 +9,7 @@ import msgspec
 
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.gates import gate_catalogue, inspect_gate_ids
+from aprqa_ci.planning.differential import ComparedPlace, comparison_gates, left_out
 from aprqa_ci.planning.durations import Timings
 from aprqa_ci.planning.identifiers import cell_id, prompt_id, select
 from aprqa_ci.planning.parity import parity_checks
@@ -70,6 +71,13 @@ class _Variant:
     quantization: str | None
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Cells:
+    cells: tuple[PlannedCell, ...]
+    places: tuple[ComparedPlace, ...]
+    """For each cell, where its comparisons are made."""
+
+
 def expand(
     playbooks: Sequence[LoadedPlaybook],
     *,
@@ -95,7 +103,8 @@ def expand(
             shards.
     """
     tiers = {loaded.playbook.name: _tier_of(loaded, options) for loaded in playbooks}
-    cells = {loaded.playbook.name: _cells(loaded, tiers, options) for loaded in playbooks}
+    expanded = {loaded.playbook.name: _cells(loaded, tiers, options) for loaded in playbooks}
+    cells = {name: each.cells for name, each in expanded.items()}
     known = [cell.id for group in cells.values() for cell in group]
     chosen = set(select(known, options.only)) if options.only else set(known)
     if options.backends:
@@ -126,6 +135,7 @@ def expand(
                     loaded,
                     tier=tiers[name],
                     cells=own,
+                    uncompared=left_out(loaded.playbook, tiers[name], expanded[name].places, own),
                     truth=_compared_with(loaded, tiers[name]),
                     narrowed=narrowed,
                     baseline=baseline,
@@ -198,9 +208,7 @@ def _compared_with(loaded: LoadedPlaybook, tier: Tier) -> GroundTruth | None:
     return GroundTruth(format=truth.format, quantization=truth.quantization)
 
 
-def _cells(
-    loaded: LoadedPlaybook, tiers: dict[str, Tier], options: PlanOptions
-) -> list[PlannedCell]:
+def _cells(loaded: LoadedPlaybook, tiers: dict[str, Tier], options: PlanOptions) -> _Cells:
     playbook = loaded.playbook
     tier, matrix = tiers[playbook.name], playbook.test_matrix
     backends = [
@@ -223,7 +231,9 @@ def _cells(
     first: dict[tuple[Backend, _Variant], Modality] = {}
     for modality, backend, variant in frames:
         first.setdefault((backend, variant), modality)
+    compared_with = _compared_with(loaded, tier)
     cells = []
+    places = []
     for index, (modality, backend, variant) in enumerate(frames):
         name = cell_id(playbook.name, modality, backend, variant.format, variant.quantization)
         checks = [
@@ -239,6 +249,18 @@ def _cells(
                 engine=options.engine,
             )
         ]
+        place = ComparedPlace(
+            format=variant.format,
+            quantization=variant.quantization,
+            backend=backend,
+            engine=options.engine,
+            truth=compared_with,
+            first=first[backend, variant] is modality,
+            first_backend=backend is backends[0],
+            alone=len(variants) == 1,
+        )
+        checks += comparison_gates(playbook, tier, place)
+        places.append(place)
         frame = Frame(
             modality=modality,
             backend=backend,
@@ -263,7 +285,7 @@ def _cells(
                 scenarios=_scenarios(name, _inspected(variant, truth), prompts, checks),
             )
         )
-    return cells
+    return _Cells(cells=tuple(cells), places=tuple(places))
 
 
 def _scenarios_per_cell(playbook: Playbook, tier: Tier, cells: int) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from aprqa_ci.planning.comparisons import Comparisons
 from aprqa_ci.vocabulary import (
     Backend,
     Category,
@@ -226,6 +227,9 @@ class PlannedPlaybook(WireModel, frozen=True, kw_only=True):
     """The gates that the playbook defines; absent when it defines none that can be judged."""
     switched_off: tuple[Gateway, ...] | msgspec.UnsetType = msgspec.UNSET
     """Gateways that the playbook switches off; they are tested and never passed."""
+    comparisons: Comparisons | msgspec.UnsetType = msgspec.UNSET
+    """The settings of comparisons between files; absent, and left out of the digest, when the
+    playbook asks for none."""
 
     formats_profiled: tuple[ModelFormat, ...] | msgspec.UnsetType = msgspec.UNSET
     """The formats that ``performance`` holds for; absent: all."""

@@ -1,12 +1,13 @@
 """What a plan says of one playbook: all that execution and scoring need to know of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 
 import msgspec
 
 from aprqa_ci.gates import gate_catalogue
+from aprqa_ci.planning.differential import comparison_settings
 from aprqa_ci.planning.falsification import planned_gates
 from aprqa_ci.planning.oracle_settings import oracle_settings
 from aprqa_ci.planning.parity import parity_not_run, planned_parity
@@ -44,6 +45,7 @@ def planned_playbook(
     *,
     tier: Tier,
     cells: Sequence[PlannedCell],
+    uncompared: Mapping[str, str],
     truth: GroundTruth | None,
     narrowed: bool,
     baseline: Baseline | None,
@@ -55,6 +57,7 @@ def planned_playbook(
         loaded: the playbook.
         tier: the tier that it is planned for.
         cells: its cells that are kept.
+        uncompared: comparisons that it asks for and its cells have not, with the reasons.
         truth: what other formats are compared with.
         narrowed: whether cells were left out by the user.
         baseline: the last accepted certificate.
@@ -74,6 +77,7 @@ def planned_playbook(
             sections_not_run(playbook, cells),
             profile_gates_not_run(playbook, cells),
             parity_not_run(playbook, cells),
+            uncompared.items(),
         )
     )
     profiled = profiled_formats(playbook)
@@ -115,6 +119,10 @@ def planned_playbook(
         performance_elsewhere=default_limits(playbook) if profiled else msgspec.UNSET,
         parity=planned_parity(playbook, cells) or msgspec.UNSET,
         switched_off=_switched_off(playbook) or msgspec.UNSET,
+        comparisons=comparison_settings(
+            playbook, lambda name: Path(_relative(loaded.path.parent / name, root))
+        )
+        or msgspec.UNSET,
     )
 
 

@@ -50,12 +50,6 @@ __all__ = [
 ]
 
 DECLARED_NOT_RUN: tuple[str, ...] = (
-    "contract_tests",
-    "differential_tests.fingerprint",
-    "differential_tests.format_validation",
-    "differential_tests.inference_compare",
-    "differential_tests.tensor_diff",
-    "differential_tests.validate_stats",
     "state_machine",
     "trace_payload",
 )
@@ -181,9 +175,9 @@ class FormatValidation(WireModel, frozen=True, kw_only=True):
     enabled: bool = True
     """Whether the section is asked for. Default: true."""
     checks: Annotated[tuple[Name, ...], Meta(max_length=100)] = ()
-    """Names of checks. Default: none."""
+    """Which tests, by name. Default: all."""
     gates: GateIds = ()
-    """Gate ids of the existing tool. Default: none."""
+    """Which tests, by their gate ids. Default: all."""
 
 
 class TensorDiff(WireModel, frozen=True, kw_only=True):
@@ -194,7 +188,7 @@ class TensorDiff(WireModel, frozen=True, kw_only=True):
     filter: ShortText | None = None
     """Which tensors, comma-separated parts of names."""
     gates: GateIds = ()
-    """Gate ids of the existing tool. Default: none."""
+    """Which tests, by their gate ids. Default: all."""
 
 
 class InferenceCompare(WireModel, frozen=True, kw_only=True):
@@ -209,7 +203,7 @@ class InferenceCompare(WireModel, frozen=True, kw_only=True):
     tolerance: Numbers = 1e-5
     """The largest difference of a logit. Default: 1e-5."""
     gates: GateIds = ()
-    """Gate ids of the existing tool. Default: none."""
+    """Which tests, by their gate ids. Default: all."""
 
 
 class Fingerprint(WireModel, frozen=True, kw_only=True):
@@ -228,7 +222,7 @@ class Fingerprint(WireModel, frozen=True, kw_only=True):
     )
     """Names of statistics. Default: all five."""
     gates: GateIds = ()
-    """Gate ids of the existing tool. Default: none."""
+    """Which tests, by their gate ids. Default: all."""
 
 
 class StatsTolerance(WireModel, frozen=True, kw_only=True):
@@ -248,11 +242,11 @@ class ValidateStats(WireModel, frozen=True, kw_only=True):
     enabled: bool = True
     """Whether the section is asked for. Default: true."""
     reference: ShortText | None = None
-    """The name of the reference file."""
+    """A file of statistics, relative to the folder of the playbook; absent: the ground truth."""
     tolerance: StatsTolerance = StatsTolerance()
     """The limits."""
     gates: GateIds = ()
-    """Gate ids of the existing tool. Default: none."""
+    """Which tests, by their gate ids. Default: all."""
 
 
 class DifferentialTests(WireModel, frozen=True, kw_only=True):

@@ -6,7 +6,15 @@ the figures it judged, so that a stranger can judge them again.
 
 from collections.abc import Callable, Mapping
 
-from aprqa_ci.execution.checks import comparison, parity, performance, serving, stability
+from aprqa_ci.execution.checks import (
+    answers,
+    comparison,
+    parity,
+    performance,
+    serving,
+    stability,
+)
+from aprqa_ci.execution.checks.files import FILE_GATES, file_check
 from aprqa_ci.execution.checks.open_cell import Finding, OpenCell
 
 __all__ = ["CHECKS", "Finding", "OpenCell"]
@@ -27,5 +35,9 @@ CHECKS: Mapping[str, Callable[[OpenCell], Finding]] = {
     "F-REGR-ROUNDTRIP-001": comparison.round_trip,
     "F-COMP-OLLAMA-001": parity.answers,
     "F-OLLAMA-002": parity.throughput,
+    "F-GOLDEN-RULE-001": answers.golden_rule,
+    "F-ROSETTA-INF-001": answers.same_answer,
+    "F-ROSETTA-INF-003": answers.no_padding,
+    **{gate: file_check(gate) for gate in FILE_GATES},
 }
 """The checks by gate id."""

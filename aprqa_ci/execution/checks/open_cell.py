@@ -20,7 +20,7 @@ from aprqa_ci.execution.result import Cause, Metrics
 from aprqa_ci.planning.plan import PlannedCell, PlannedPlaybook, PromptCase
 from aprqa_ci.vocabulary import Outcome
 
-__all__ = ["Finding", "OpenCell", "unanswered"]
+__all__ = ["ComparedFiles", "Finding", "OpenCell", "unanswered"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +32,22 @@ class Finding:
     figures: Mapping[str, object]
     metrics: Metrics = field(default_factory=Metrics)
     cause: Cause | None = None
+
+
+class ComparedFiles(Protocol):
+    """The files of a cell and those that they are compared with, as the checks see them."""
+
+    def judged(self, gate_id: str) -> Finding:
+        """Return what the files say to a gate."""
+        ...
+
+    def truth_answers(self, cases: Sequence[PromptCase]) -> tuple[Answered, ...] | str:
+        """Return the ground truth's answers, or why there are none."""
+        ...
+
+    def converted_answers(self, cases: Sequence[PromptCase]) -> tuple[Answered, ...] | str:
+        """Return the answers of the file that is converted from the cell's, or why not."""
+        ...
 
 
 class OpenCell(Protocol):
@@ -76,6 +92,11 @@ class OpenCell(Protocol):
 
     def ground_truth(self) -> tuple[str, ...] | str:
         """Return the ground truth's answers to the probe prompts, or why there are none."""
+        ...
+
+    @property
+    def files(self) -> ComparedFiles:
+        """What the cell's files are compared with."""
         ...
 
     def timed_alone(self) -> AbstractContextManager[object]:

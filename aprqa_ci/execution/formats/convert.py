@@ -9,27 +9,31 @@ import os
 import shutil
 import struct
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from aprqa_ci.execution.formats.gguf import GgufWeights, open_gguf
+from aprqa_ci.execution.formats.gguf_writing import (
+    add_dimensions,
+    add_tokenizer,
+    as_half,
+    load_tensor,
+    write_tensors,
+)
 from aprqa_ci.execution.formats.json_files import read_json_object
 from aprqa_ci.execution.formats.llama import (
     LlamaConfig,
-    as_gguf_tensor,
     as_hf_tensor,
     expected_tensors,
     gguf_name,
 )
-from aprqa_ci.execution.formats.rope import ROPE_FACTORS, rope_frequencies
+from aprqa_ci.execution.formats.rope import ROPE_FACTORS
 from aprqa_ci.execution.formats.safetensors import SafetensorsWeights, open_safetensors
 from aprqa_ci.execution.formats.tokenizer_model import (
-    TokenizerModel,
     read_gguf_tokenizer,
     read_tokenizer_directory,
 )
@@ -37,9 +41,6 @@ from aprqa_ci.execution.formats.tokenizer_writing import tokenizer_config_json, 
 from aprqa_ci.execution.formats.weights import FormatError, UnsupportedFormatError
 from aprqa_ci.execution.weight_files import WeightsAbsentError, WeightsFaultyError, find_weights
 from aprqa_ci.vocabulary import ModelFormat
-
-if TYPE_CHECKING:
-    import gguf
 
 __all__ = [
     "DTYPES",
@@ -53,10 +54,10 @@ QUANTIZATIONS = ("f32", "f16", "bf16", "q8_0", "q4_0", "q4_1", "q5_0", "q5_1")
 DTYPES = {"f16": "F16", "f32": "F32"}
 """What :func:`convert_gguf_to_safetensors` can write, with the names of the storage types."""
 
-_UNUSED, _CONTROL, _USER_DEFINED, _NORMAL = 5, 3, 4, 1
 
-
-def convert_safetensors_to_gguf(source_directory: Path, target: Path, quantization: str) -> None:
+def convert_safetensors_to_gguf(
+    source_directory: Path, target: Path, quantization: str, *, weights: Sequence[Path] = ()
+) -> None:
     """Write a model directory as one GGUF file.
 
     Matrices get the asked type; vectors stay F32. A matrix whose rows are not whole blocks of that
@@ -66,6 +67,7 @@ def convert_safetensors_to_gguf(source_directory: Path, target: Path, quantizati
         source_directory: holds config.json, tokenizer.json and the weights, in shards or not.
         target: the file to write; one that is there is replaced.
         quantization: one of :data:`QUANTIZATIONS`.
+        weights: the weight files, where they are not those that the directory is known by.
 
     Raises:
         FormatError: the source is damaged or incomplete.
@@ -84,18 +86,16 @@ def convert_safetensors_to_gguf(source_directory: Path, target: Path, quantizati
         raise UnsupportedFormatError(
             source_directory, f"GGUF has no {tokenizer.pre} rules with this ignore_merges"
         )
-    with closing(_open_directory(source_directory)) as weights, _replaced(target) as temporary:
+    opened = open_safetensors(weights) if weights else _open_directory(source_directory)
+    with closing(opened), _replaced(target) as temporary:
         # Imported here because it takes longer than all the rest, and few runs convert.
         import gguf  # noqa: PLC0415 - see above
 
         writer = gguf.GGUFWriter(temporary, config.architecture)
         try:
-            _add_dimensions(writer, config)
-            _add_tokenizer(writer, config, tokenizer, source_directory)
-            _add_tensors(writer, config, weights, quantization)
-            writer.write_header_to_file()
-            writer.write_kv_data_to_file()
-            writer.write_tensors_to_file()
+            add_dimensions(writer, config)
+            add_tokenizer(writer, config, tokenizer, source_directory)
+            write_tensors(writer, config, opened, quantization)
         finally:
             writer.close()
 
@@ -174,139 +174,6 @@ def _replaced(target: Path) -> Iterator[Path]:
         raise
 
 
-def _add_dimensions(writer: "gguf.GGUFWriter", config: LlamaConfig) -> None:
-    writer.add_context_length(config.context_length)
-    writer.add_embedding_length(config.hidden_size)
-    writer.add_block_count(config.num_layers)
-    writer.add_feed_forward_length(config.intermediate_size)
-    writer.add_head_count(config.num_heads)
-    writer.add_head_count_kv(config.num_kv_heads)
-    writer.add_key_length(config.head_dim)
-    writer.add_value_length(config.head_dim)
-    writer.add_rope_dimension_count(config.head_dim)
-    writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    writer.add_rope_freq_base(config.rope_theta)
-    writer.add_vocab_size(config.vocab_size)
-    if config.rope_scaling is not None and config.rope_scaling.kind == "linear":
-        import gguf  # noqa: PLC0415 - imported by now; this binds the name
-
-        writer.add_rope_scaling_type(gguf.RopeScalingType.LINEAR)
-        writer.add_rope_scaling_factor(config.rope_scaling.factor)
-
-
-def _add_tokenizer(
-    writer: "gguf.GGUFWriter", config: LlamaConfig, tokenizer: TokenizerModel, directory: Path
-) -> None:
-    if len(tokenizer.tokens) > config.vocab_size:
-        raise FormatError(
-            directory,
-            f"the tokenizer has {len(tokenizer.tokens)} tokens for {config.vocab_size} rows",
-        )
-    tokens = [*tokenizer.tokens, *[None] * (config.vocab_size - len(tokenizer.tokens))]
-    types = [_UNUSED if token is None else _NORMAL for token in tokens]
-    for number, added in tokenizer.added.items():
-        types[number] = _CONTROL if added.special else _USER_DEFINED
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(tokenizer.pre)
-    writer.add_token_list(
-        [f"[PAD{number}]" if token is None else token for number, token in enumerate(tokens)]
-    )
-    writer.add_token_types(types)
-    writer.add_token_merges(list(tokenizer.merges))
-    writer.add_add_bos_token(tokenizer.add_bos)
-    writer.add_add_eos_token(value=False)
-    ends = _end_ids(config, tokenizer, directory)
-    if tokenizer.bos_id is not None:
-        writer.add_bos_token_id(tokenizer.bos_id)
-    if ends:
-        writer.add_eos_token_id(ends[0])
-    if len(ends) > 1:
-        writer.add_eot_token_id(ends[1])
-    if tokenizer.pad_id is not None:
-        writer.add_pad_token_id(tokenizer.pad_id)
-    template = _chat_template(directory)
-    if template is not None:
-        writer.add_chat_template(template)
-
-
-def _end_ids(config: LlamaConfig, tokenizer: TokenizerModel, directory: Path) -> list[int]:
-    """Return the tokens that end an answer, the tokenizer's own first."""
-    path = directory / "generation_config.json"
-    declared = read_json_object(path).get("eos_token_id") if path.exists() else None
-    further = declared if isinstance(declared, list) else [declared]
-    ends = [tokenizer.eos_id, *config.eos_token_ids, *further]
-    size = len(tokenizer.tokens)
-    return list(dict.fromkeys(end for end in ends if isinstance(end, int) and 0 <= end < size))
-
-
-def _chat_template(directory: Path) -> str | None:
-    """Return the source of the model's chat template: a file of its own goes first."""
-    path = directory / "chat_template.jinja"
-    if path.is_file():
-        try:
-            return path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise FormatError(path, f"cannot be read: {error}") from error
-    path = directory / "tokenizer_config.json"
-    found = read_json_object(path).get("chat_template") if path.exists() else None
-    for entry in found if isinstance(found, list) else []:
-        if isinstance(entry, dict) and entry.get("name") == "default":
-            found = entry.get("template")
-    return found if isinstance(found, str) else None
-
-
-def _add_tensors(
-    writer: "gguf.GGUFWriter",
-    config: LlamaConfig,
-    weights: SafetensorsWeights,
-    quantization: str,
-) -> None:
-    import gguf  # noqa: PLC0415 - imported by now; this binds the name
-
-    kind = gguf.GGMLQuantizationType[quantization.upper()]
-    label = "ALL_F32" if quantization == "f32" else f"MOSTLY_{quantization.upper()}"
-    writer.add_file_type(gguf.LlamaFileType[label])
-    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    if config.rope_scaling is not None and config.rope_scaling.kind == "llama3":
-        frequencies = rope_frequencies(config.head_dim, config.rope_theta)
-        divisors = config.rope_scaling.divisors(frequencies)
-        writer.add_tensor(ROPE_FACTORS, divisors.astype(np.float32))
-    block, _ = gguf.GGML_QUANT_SIZES[kind]
-    for name, shape in expected_tensors(config).items():
-        values = np.ascontiguousarray(as_gguf_tensor(name, _tensor(weights, name, shape), config))
-        stored = gguf_name(name) or name
-        if len(shape) == 1 or quantization == "f32":
-            writer.add_tensor(stored, values)
-        elif quantization == "f16" or shape[-1] % block:
-            writer.add_tensor(stored, _as_half(weights, name, values))
-        else:
-            with np.errstate(all="ignore"):
-                packed = gguf.quants.quantize(values, kind)
-            writer.add_tensor(stored, packed, raw_dtype=kind)
-
-
-def _tensor(
-    weights: SafetensorsWeights | GgufWeights, name: str, shape: tuple[int, ...]
-) -> npt.NDArray[np.float32]:
-    """Load a tensor and require the shape that the configuration gives it."""
-    values = weights.load(name)
-    if values.shape != shape:
-        place = weights.tensors[name].file
-        raise FormatError(place, f"tensor {name!r} is {values.shape} and not {shape}")
-    return values
-
-
-def _as_half(
-    weights: SafetensorsWeights | GgufWeights, name: str, values: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float16]:
-    with np.errstate(all="ignore"):
-        halves = values.astype(np.float16)
-    if np.isinf(halves).any() and not np.isinf(values).any():
-        place = weights.tensors[name].file
-        raise FormatError(place, f"tensor {name!r} has values too large for float16")
-    return halves
-
-
 def _config_json(config: LlamaConfig, dtype: str) -> dict[str, Any]:
     qwen2 = config.architecture == "qwen2"
     content: dict[str, Any] = {
@@ -361,9 +228,9 @@ def _write_safetensors(path: Path, config: LlamaConfig, weights: GgufWeights, dt
         stream.write(struct.pack("<Q", len(text)) + text)
         for name in sorted(expected):
             stored = gguf_name(name) or name
-            values = as_hf_tensor(stored, _tensor(weights, stored, expected[name]), config)
+            values = as_hf_tensor(stored, load_tensor(weights, stored, expected[name]), config)
             if dtype == "f16":
-                stream.write(_as_half(weights, stored, values).tobytes())
+                stream.write(as_half(weights, stored, values).tobytes())
             else:
                 stream.write(np.ascontiguousarray(values).tobytes())
         stream.flush()

@@ -19,7 +19,7 @@ def test_what_the_playbook_says_is_in_the_plan() -> None:
         test_matrix={"seed": 7, "timeout_ms": 5000},
         failure_policy="fail_fast",
         profile_ci={"warmup": 3, "measure": 9},
-        contract_tests={},
+        trace_payload={},
         oracles=[{"type": "garbage", "config": {"min_unique_chars": 3}}],
     )
     plan = planned(data, tier="mvp")
@@ -28,7 +28,7 @@ def test_what_the_playbook_says_is_in_the_plan() -> None:
     assert (book.name, book.version, book.digest) == ("tiny", "1.0.0", loaded.digest)
     assert (book.seed, book.failure_policy) == (7, FailurePolicy.FAIL_FAST)
     assert (book.warmup, book.measure) == (3, 9)
-    assert book.declared_not_run == ("contract_tests",)
+    assert book.declared_not_run == ("trace_payload",)
     assert book.oracles == {"garbage": {"min_unique_chars": 3}}
     assert book.model.revision == "a" * 40
     assert (book.model.family, book.model.size_variant) == ("llama", "1m")

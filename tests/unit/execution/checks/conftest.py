@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from aprqa_ci.execution.checks.open_cell import Finding
+from aprqa_ci.execution.checks.open_cell import ComparedFiles, Finding
 from aprqa_ci.execution.limits import Limits, load_limits
 from aprqa_ci.execution.protocol import (
     Answered,
@@ -50,11 +50,13 @@ class ScriptedCell:
         cell: PlannedCell | None = None,
         context_length: int = 16,
         environment: Mapping[str, str] | None = None,
+        files: ComparedFiles | None = None,
     ) -> None:
         self._reply = reply
         self._request = request
         self._weights = weights
         self._truth = truth
+        self._files = files
         self._measured: Sequence[Answered] | Finding | None = None
         self.playbook = playbook or playbook_of()
         self.cell = cell or cell_of()
@@ -82,6 +84,11 @@ class ScriptedCell:
 
     def ground_truth(self) -> tuple[str, ...] | str:
         return self._truth
+
+    @property
+    def files(self) -> ComparedFiles:
+        assert self._files is not None
+        return self._files
 
     @contextmanager
     def timed_alone(self) -> Iterator[None]:

@@ -1,0 +1,271 @@
+"""Files that are made from a model's files, so that two formats of one model can be compared.
+
+A derived file lies in a cache of ours under the digest of everything that decides its bytes: the
+source's files, what is written, and the version of what writes it. So it is made once, is never
+taken for a file of another source, and may be deleted at any time. It appears whole or not at all,
+says what it was made from, and is read again before it is used.
+
+No other program's cache is ever written to: the directories below the cache are made by us and are
+never links, so that a link planted there cannot lead a write into somebody's model.
+"""
+
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+from aprqa_ci import __version__
+from aprqa_ci.errors import InputError
+from aprqa_ci.execution.formats.convert import (
+    convert_gguf_to_safetensors,
+    convert_safetensors_to_gguf,
+)
+from aprqa_ci.execution.formats.safetensors import open_safetensors
+from aprqa_ci.execution.integrity.digests import model_paths
+from aprqa_ci.execution.model_files import ModelFiles
+from aprqa_ci.files import sha256_file
+from aprqa_ci.vocabulary import ModelFormat
+from aprqa_ci.wire import WireModel, digest_of, pretty_json, read_wire
+
+__all__ = [
+    "ConvertsFiles",
+    "Derivation",
+    "DerivedFile",
+    "counterpart_format",
+    "derive",
+    "stored_precision",
+]
+
+_RECORD = "derived.json"
+_NAMES = {ModelFormat.GGUF: "model.gguf", ModelFormat.SAFETENSORS: "model.safetensors"}
+_PRECISIONS: Mapping[str, str] = {"F16": "f16", "BF16": "bf16"}
+
+
+@runtime_checkable
+class ConvertsFiles(Protocol):
+    """An engine that converts files between formats; the suffixes of the two paths name them.
+
+    This is all that is asked of a converter of APR files: the engine named ``apr`` has it.
+    """
+
+    def convert(self, source: Path, target: Path) -> str:
+        """Write ``target``, which is not there yet, and return the call that was made.
+
+        Raises:
+            EngineAbsentError: the converter is not here.
+            ModelLoadError: it looked at the source and could not convert it.
+        """
+        ...
+
+
+FindConverter: TypeAlias = Callable[[], tuple[ConvertsFiles, str]]
+"""Returns the converter of APR files and its name with its version.
+
+Raises:
+    EngineAbsentError: there is none.
+"""
+
+
+class Derivation(WireModel, frozen=True, kw_only=True):
+    """What a derived file was made from, and how."""
+
+    schema: Literal["aprqa-derived/1"] = "aprqa-derived/1"
+    source_format: ModelFormat
+    source: dict[str, str]
+    """SHA-256 of each file of the source, by name."""
+    format: ModelFormat
+    precision: str
+    """What the weights are written as, for example ``f16``."""
+    tool: str
+    """What wrote it, with its version."""
+
+    @property
+    def key(self) -> str:
+        """The SHA-256 that the derived file is kept under."""
+        return digest_of(self)
+
+
+class _Record(WireModel, frozen=True, kw_only=True):
+    derivation: Derivation
+    files: dict[str, str]
+    """SHA-256 of each file that was made, by name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DerivedFile:
+    """A derived file, ready to be read."""
+
+    files: ModelFiles
+    derivation: Derivation
+    digests: Mapping[str, str]
+    """SHA-256 of each file that was made, by name."""
+    made: bool
+    """Whether it was made now, and not found."""
+
+
+def counterpart_format(format: ModelFormat) -> ModelFormat:  # noqa: A002 - the word of the field
+    """Return the format that a file of ``format`` is converted to when it is compared."""
+    return ModelFormat.GGUF if format is ModelFormat.SAFETENSORS else ModelFormat.SAFETENSORS
+
+
+def stored_precision(model: ModelFiles) -> str:
+    """Return the precision that holds every number of SafeTensors weights: their own, or f32.
+
+    Raises:
+        FormatError: a file is damaged.
+    """
+    opened = open_safetensors(model.weights)
+    types = {tensor.dtype for tensor in opened.tensors.values() if len(tensor.shape) > 1}
+    opened.close()
+    return _PRECISIONS.get(types.pop(), "f32") if len(types) == 1 else "f32"
+
+
+def derive(source: ModelFiles, *, cache: Path, converter: FindConverter) -> DerivedFile:
+    """Return the source in the other format, with the same numbers; made if it is not there yet.
+
+    SafeTensors become GGUF of their own precision; GGUF and APR become SafeTensors.
+
+    Args:
+        source: the model.
+        cache: our own cache directory; made if it is missing.
+        converter: finds what converts APR files.
+
+    Raises:
+        FormatError: the source is damaged.
+        UnsupportedFormatError: the architecture or a type is not known to our converter.
+        EngineAbsentError: there is no converter of APR files.
+        ModelLoadError: the converter could not convert the source.
+        OSError: the cache cannot be written, or one of its directories is a link.
+    """
+    target = counterpart_format(source.format)
+    apr: ConvertsFiles | None = None
+    if source.format is ModelFormat.APR:
+        apr, tool = converter()
+        precision = "as converted"
+    else:
+        tool = f"aprqa-ci/{__version__} gguf/{version('gguf')}"
+        precision = stored_precision(source) if target is ModelFormat.GGUF else "f32"
+    derivation = Derivation(
+        source_format=source.format,
+        source=_digests(source),
+        format=target,
+        precision=precision,
+        tool=tool,
+    )
+    place = _own_directory(cache, source, "derived", derivation.key[:2]) / derivation.key
+    found = _found(place, derivation)
+    if found is not None:
+        return _derived(place, found, made=False)
+    temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=".making-"))
+    try:
+        content = temporary / "content"
+        _convert(source, content, derivation, apr)
+        files = {path.name: sha256_file(path) for path in sorted(content.iterdir())}
+        record = _Record(derivation=derivation, files=files)
+        (content / _RECORD).write_bytes(pretty_json(record))
+        return _put(content, place, record)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _digests(source: ModelFiles) -> dict[str, str]:
+    paths = {path.name: path for path in source.weights}
+    if source.format is ModelFormat.SAFETENSORS:
+        paths = model_paths(source)
+    return {name: sha256_file(path) for name, path in sorted(paths.items())}
+
+
+def _own_directory(cache: Path, source: ModelFiles, *names: str) -> Path:
+    """Make directories below the cache; none of them may be a link."""
+    path = cache.resolve()
+    in_a_hub = any(part.startswith("models--") for part in path.parts)
+    if in_a_hub or path == source.directory.resolve():
+        what = f"{cache} is the directory of a model, which is never written to"
+        raise OSError(what)
+    path.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        path /= name
+        path.mkdir(exist_ok=True)
+        _require_own(path)
+    return path
+
+
+def _require_own(path: Path) -> None:
+    if not stat.S_ISDIR(path.lstat().st_mode):
+        what = f"{path} is no directory of ours: it is a link or a file"
+        raise OSError(what)
+
+
+def _found(place: Path, derivation: Derivation) -> _Record | None:
+    """Return the record of a derived file that is there and whole; a damaged one is removed."""
+    try:
+        place.lstat()
+    except FileNotFoundError:
+        return None
+    _require_own(place)
+    try:
+        record = read_wire(place / _RECORD, _Record)
+        if record.derivation == derivation and all(
+            not (place / name).is_symlink() and sha256_file(place / name) == digest
+            for name, digest in record.files.items()
+        ):
+            return record
+    except (InputError, OSError):
+        pass  # not whole, like one whose digests are others
+    shutil.rmtree(place)
+    return None
+
+
+def _convert(
+    source: ModelFiles, content: Path, derivation: Derivation, apr: ConvertsFiles | None
+) -> None:
+    if derivation.format is ModelFormat.GGUF:
+        convert_safetensors_to_gguf(
+            source.directory,
+            content / _NAMES[ModelFormat.GGUF],
+            derivation.precision,
+            weights=source.weights,
+        )
+    elif apr is None:
+        convert_gguf_to_safetensors(source.weights[0], content, derivation.precision)
+    else:
+        content.mkdir()
+        apr.convert(source.weights[0], content / _NAMES[ModelFormat.SAFETENSORS])
+        # Configuration and tokenizer are not part of a SafeTensors file, and decide its answers.
+        for name, path in model_paths(source).items():
+            beside = content / Path(name).name
+            if path not in source.weights and not beside.exists():
+                shutil.copyfile(path, beside)
+
+
+def _put(content: Path, place: Path, record: _Record) -> DerivedFile:
+    try:
+        content.rename(place)
+    except OSError:
+        # Another run was faster, and what it made serves as well.
+        found = _found(place, record.derivation)
+        if found is None:
+            raise
+        return _derived(place, found, made=False)
+    return _derived(place, record, made=True)
+
+
+def _derived(place: Path, record: _Record, *, made: bool) -> DerivedFile:
+    format_ = record.derivation.format
+    os.utime(place)
+    return DerivedFile(
+        files=ModelFiles(
+            format=format_,
+            weights=(place / _NAMES[format_],),
+            directory=place,
+            source="derived",
+        ),
+        derivation=record.derivation,
+        digests=record.files,
+        made=made,
+    )
