@@ -10,6 +10,7 @@ is a test: timings belong to a machine.
 import argparse
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -26,6 +27,10 @@ from aprqa_ci.certification.steps import Surroundings
 from aprqa_ci.execution.child import CellChild, Children
 from aprqa_ci.execution.engines.interface import Sampling
 from aprqa_ci.execution.engines.registry import describe, engine_named, engine_names
+from aprqa_ci.execution.formats.convert import (
+    convert_gguf_to_safetensors,
+    convert_safetensors_to_gguf,
+)
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.execution.protocol import Answered, Ask, Open, Opened
 from aprqa_ci.execution.resolve import resolve_model
@@ -320,6 +325,43 @@ def throughput(runs: int) -> list[Row]:
     return rows
 
 
+def conversion(runs: int) -> list[Row]:
+    """Convert SafeTensors to GGUF, against writing as many bytes to the same disk."""
+    model = smollm2()
+    if model is None:
+        return []
+    rows = []
+    with tempfile.TemporaryDirectory(dir=Path.home()) as scratch:
+        source, target = Path(scratch, "source"), Path(scratch, "model.gguf")
+        convert_gguf_to_safetensors(model.weights[0], source, "f16")
+        weights = (source / "model.safetensors").stat().st_size
+        for name in ("f16", "bf16", "q8_0", "q4_0"):
+            converted, written = [], []
+            for _ in range(runs):
+                converted.append(timed(partial(convert_safetensors_to_gguf, source, target, name)))
+                written.append(timed(partial(write_through, Path(scratch, "plain"), target)))
+            size = target.stat().st_size
+            ratios = [one / other for one, other in zip(converted, written, strict=True)]
+            speed = weights / statistics.median(converted) / 1e6
+            rows.append(
+                Row(
+                    what=f"SmolLM2-135M, SafeTensors F16 ({weights / 1e6:.0f} MB) to GGUF {name} "
+                    f"({size / 1e6:.0f} MB) against writing those bytes alone, flushed",
+                    goal="",
+                    found=f"{spread(ratios, unit='times', digits=1)} as long: "
+                    f"{spread(converted)}, {speed:.0f} MB/s read",
+                )
+            )
+    return rows
+
+
+def write_through(target: Path, source: Path) -> None:
+    with source.open("rb") as read, target.open("wb") as stream:
+        shutil.copyfileobj(read, stream, 1 << 20)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
 MEASUREMENTS = {
     "cold-start": cold_start,
     "planning": planning,
@@ -327,6 +369,7 @@ MEASUREMENTS = {
     "loading": loading,
     "engine-loading": engine_loading,
     "throughput": throughput,
+    "conversion": conversion,
 }
 
 

@@ -1,6 +1,7 @@
 """Comparisons between files on the real engines: sound files hold, broken ones are named."""
 
 import shutil
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,10 @@ import pytest
 from msgspec.structs import replace
 
 from aprqa_ci.execution.child import CellChild, ChildTimeoutError
+from aprqa_ci.execution.file_comparisons import ComparedWith, FileComparisons
+from aprqa_ci.execution.limits import load_limits
+from aprqa_ci.execution.lost_session import LostSessionError
+from aprqa_ci.execution.model_files import held_elsewhere
 from aprqa_ci.execution.protocol import JudgeFiles, Request
 from aprqa_ci.gates import gate_catalogue
 from aprqa_ci.planning.comparisons import Comparisons
@@ -137,3 +142,28 @@ def test_apr_files_need_their_converter(model: Any) -> None:
     cell = cell_of(format=ModelFormat.APR, checks=("F-CONTRACT-I2-001",))
     results = run(plan_of(cell, playbook=PLAYBOOK), model.root)
     assert results.outcomes()["F-CONTRACT-I2-001"] == "Skipped infrastructure:engine-missing"
+
+
+def test_files_that_a_server_does_not_show_are_not_judged() -> None:
+    limits = load_limits()
+    compared = ComparedWith(
+        truth=None, settings=Comparisons(), weight_error=0.1, root=Path(), cache=Path()
+    )
+
+    def never() -> Any:
+        pytest.fail("there is nothing to start a process for")
+
+    files = FileComparisons(
+        held_elsewhere(ModelFormat.GGUF, "q8_0"),
+        ("F-CONTRACT-I3-001",),
+        compared,
+        limits=limits,
+        spawn=never,
+        asking=nullcontext,
+        answers=lambda *_: (),
+        note=lambda *_: None,
+    )
+    for ask in (lambda: files.judged("F-CONTRACT-I3-001"), files.converted):
+        with pytest.raises(LostSessionError) as lost:
+            ask()
+        assert str(lost.value.cause) == "infrastructure:not-shown"
