@@ -26,6 +26,7 @@ _COMMANDS = {
     "action": ("action", "Run as a step of a GitHub Actions workflow."),
     "init": ("authoring", "Make a playbook of a template for a model."),
     "bootstrap": ("authoring", "Make a playbook that knows the architecture."),
+    "doctor": ("doctor", "List what contradicts itself in models.csv and evidence."),
     "align": ("align", "Compare playbooks and models.csv with family contracts."),
     "lock": ("lock", "Record what every playbook is, so that no change goes unseen."),
     "verify": ("verify", "Check the chain of digests of bundles again, offline."),

@@ -5,14 +5,12 @@ from dataclasses import dataclass
 
 from aprqa_ci.github.certified import Certified
 from aprqa_ci.planning.tiers import load_tiers
+from aprqa_ci.registry.values import UNTESTED
 from aprqa_ci.scoring.certificate import Certificate
 from aprqa_ci.scoring.runs import instant
 from aprqa_ci.vocabulary import Status
 
 __all__ = ["Standing", "why_behind", "why_not_better", "why_open_is_ahead"]
-
-# Rows of models that nobody has tested have a time as well, which means nothing.
-_UNTESTED = {"PENDING", "UNTESTED"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +35,7 @@ class Standing:
     def since(self) -> str:
         """The newest time that is known of, RFC 3339; empty where none is."""
         times = [self.certificate.finished or ""] if self.certificate else []
-        if self.row is not None and self.row["status"] not in _UNTESTED:
+        if self.row is not None and self.row["status"] not in UNTESTED:
             times.append(self.row["last_certified"])
         return max(times, key=instant, default="")
 

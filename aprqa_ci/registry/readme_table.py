@@ -10,7 +10,7 @@ from aprqa_ci.files import read_bounded, write_atomic
 from aprqa_ci.markdown import Cell, Inline, bold, escape_text, link, table
 from aprqa_ci.registry.models_csv import Registry
 from aprqa_ci.registry.row_update import is_model_id
-from aprqa_ci.registry.values import billions_of, instant_of, number_of, truth_of
+from aprqa_ci.registry.values import UNTESTED, billions_of, instant_of, number_of, truth_of
 from aprqa_ci.vocabulary import Status
 
 __all__ = ["TABLE_END", "TABLE_START", "render_table", "replace_table", "update_readme"]
@@ -31,7 +31,6 @@ _THROUGHPUT = {
 }
 _ALIGN = "llllrccc" + "r" * len(_THROUGHPUT)
 
-_UNTESTED = ("PENDING", "UNTESTED")
 # Words of other tools, and what they count as; each is still shown as its own word.
 _COUNTED_AS = {
     Status.CERTIFIED.value: "Certified",
@@ -39,7 +38,7 @@ _COUNTED_AS = {
     Status.BLOCKED.value: "Blocked",
     "PARTIAL": "Blocked",
     "FAIL": "Blocked",
-    **dict.fromkeys(_UNTESTED, "Pending"),
+    **dict.fromkeys(UNTESTED, "Pending"),
 }
 _COUNTS = ("Certified", "Provisional", "Blocked", "Pending")
 _OTHER = "Other"
@@ -136,7 +135,7 @@ def _headline(rows: list[Mapping[str, str]]) -> str:
         (
             time
             for row in rows
-            if row["status"] not in _UNTESTED
+            if row["status"] not in UNTESTED
             and (time := instant_of(row["last_certified"])) is not None
         ),
         default=None,
@@ -151,7 +150,7 @@ def _minute(time: datetime) -> str:
 
 def _cells(row: Mapping[str, str]) -> list[Cell]:
     gates = [truth_of(row[column]) is True for column in ("g1", "g2", "g3", "g4")]
-    tested = row["status"] not in _UNTESTED
+    tested = row["status"] not in UNTESTED
     return [
         _model(row["model_id"]),
         row["family"],

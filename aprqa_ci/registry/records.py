@@ -11,7 +11,7 @@ from pathlib import Path
 
 from aprqa_ci.errors import InputError, Problem
 
-__all__ = ["Record", "read_records"]
+__all__ = ["Record", "read_records", "readable_records"]
 
 # One field and what follows it. A quoted field may hold separators, line ends and doubled quotes.
 _FIELD = re.compile(
@@ -59,6 +59,13 @@ def read_records(text: str, *, source: Path | str) -> tuple[Record, ...]:
     if problems:
         raise InputError(problems)
     return records
+
+
+def readable_records(text: str) -> tuple[tuple[Record, ...], tuple[Problem, ...]]:
+    """Split CSV text into the records that can be read, and name the lines that cannot."""
+    problems: list[Problem] = []
+    records = tuple(_records(text, "", problems))
+    return records, tuple(problems)
 
 
 def _records(text: str, source: Path | str, problems: list[Problem]) -> Iterator[Record]:

@@ -4,7 +4,10 @@ import math
 import re
 from datetime import UTC, datetime, timedelta
 
-__all__ = ["billions_of", "instant_of", "number_of", "same_value", "truth_of"]
+__all__ = ["UNTESTED", "billions_of", "instant_of", "number_of", "same_value", "truth_of"]
+
+UNTESTED = ("PENDING", "UNTESTED")
+"""The statuses of models that nobody has tested; the time of such a row means nothing."""
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:\.[0-9]+)?")
 _PARAMETERS = re.compile(r"(?P<count>[0-9]+(?:\.[0-9]+)?)(?P<unit>[BbMm])")
