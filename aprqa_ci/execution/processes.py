@@ -1,12 +1,27 @@
-"""Looking at processes from outside (Linux): who started whom, and who still lives."""
+"""Processes from outside: who started whom, who still lives (Linux), and how they are ended."""
 
+import ctypes
+import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["command_of", "descendants", "has_variable", "is_alive", "process_ids", "traceable"]
+__all__ = [
+    "command_of",
+    "descendants",
+    "die_with_parent",
+    "has_variable",
+    "is_alive",
+    "kill_all",
+    "process_ids",
+    "traceable",
+]
 
+_PR_SET_PDEATHSIG = 1
+# Loaded here, for between fork and exec nothing must be loaded.
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _PROC = Path("/proc")
 _MAX_COMMAND = 120
 
@@ -52,6 +67,22 @@ def command_of(pid: int) -> str:
         data = (_PROC / str(pid) / "cmdline").read_bytes()
         return data.replace(b"\0", b" ").decode("utf-8", "replace").strip()[:_MAX_COMMAND]
     return ""
+
+
+def kill_all(pids: Iterable[int]) -> None:
+    """Kill processes; one that is gone, or is not ours to kill, is passed over."""
+    for pid in pids:
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def die_with_parent() -> None:
+    """Ask the kernel to kill this process when its parent dies (Linux only).
+
+    Fit for the moment between ``fork`` and ``exec``. Of a parent with threads, the thread counts.
+    """
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _state(pid: int) -> tuple[str, int]:

@@ -4,7 +4,6 @@ Started as ``python -m aprqa_ci.execution.worker REPLY_FD PARENT_PID``. Requests
 replies go to REPLY_FD; stdout belongs to nobody, for engines print there.
 """
 
-import ctypes
 import os
 import signal
 import sys
@@ -21,6 +20,7 @@ from aprqa_ci.execution.engines.interface import (
     NotOfferedError,
     PromptRefusedError,
 )
+from aprqa_ci.execution.processes import die_with_parent
 from aprqa_ci.execution.protocol import (
     Absent,
     Broken,
@@ -37,14 +37,13 @@ from aprqa_ci.execution.protocol import (
 
 __all__ = ["main"]
 
-_PR_SET_PDEATHSIG = 1
 _MAX_MESSAGE = 4000
 
 
 def main(arguments: list[str]) -> int:
     """Serve requests until stdin ends; returns the exit code."""
     reply_fd, parent = int(arguments[0]), int(arguments[1])
-    _die_with_parent(parent)
+    _follow(parent)
     # What an engine starts must not hold the pipe open: its end tells the parent of our death.
     os.set_inheritable(reply_fd, False)  # noqa: FBT003 - the function takes no keyword
     # The terminal's Ctrl-C is the parent's affair; it ends this process group itself.
@@ -92,10 +91,8 @@ def _write(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _die_with_parent(parent: int) -> None:
-    """Ask the kernel to kill this process when its parent dies (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+def _follow(parent: int) -> None:
+    die_with_parent()
     if os.getppid() != parent:
         # The parent died before the request above was in force.
         sys.exit(1)

@@ -31,7 +31,7 @@ from aprqa_ci.execution.engines.interface import (
     EngineInfo,
     OptionValue,
 )
-from aprqa_ci.execution.engines.openai_process import HIDDEN_GPUS
+from aprqa_ci.execution.engines.server_process import HIDDEN_GPUS
 from aprqa_ci.execution.gpu_devices import GpuDevice, RunCommand, run_command, visible_devices
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.vocabulary import Backend, ModelFormat

@@ -30,11 +30,11 @@ from aprqa_ci.execution.engines.apr_served import (
 from aprqa_ci.execution.engines.apr_session import HeldModel
 from aprqa_ci.execution.engines.interface import Device, EngineAbsentError, EngineFailedError
 from aprqa_ci.execution.engines.openai_client import OpenAIClient
-from aprqa_ci.execution.engines.openai_process import free_port
 from aprqa_ci.execution.engines.server_process import (
     ServerEndedError,
     ServerNotReadyError,
     ServerProcess,
+    start_server,
 )
 from aprqa_ci.execution.gpu_devices import GpuDevice
 from aprqa_ci.vocabulary import Backend
@@ -43,8 +43,6 @@ __all__ = ["NoServerError", "Opening", "open_for_prompts", "open_served"]
 
 _ANSWER_S: Final = 3600.0
 """Longer than any scenario may last: the parent's limit is the one that counts."""
-_PORTS_TRIED = 3
-_TAKEN = "address already in use"
 _HEALTHY = frozenset({"healthy", "ok", "degraded"})
 
 DevicesNow = Callable[[], tuple[GpuDevice, ...] | None]
@@ -189,32 +187,23 @@ def open_served(opening: Opening) -> AprServedSession:
 
 def _started(opening: Opening) -> tuple[ServerProcess, str]:
     """Start the server and wait until it is healthy."""
-    for attempt in range(1, _PORTS_TRIED + 1):
-        port = free_port()
+
+    def command(port: int) -> tuple[str, ...]:
         arguments = serve_arguments(opening.model.path, port, no_gpu=opening.no_gpu)
-        command = (str(opening.tool.path), *arguments)
-        try:
-            server = ServerProcess(command, environment=opening.environment)
-        except OSError as error:
-            what = f"{opening.tool.path} cannot be started: {error}"
-            raise EngineAbsentError(what) from error
-        base_url = f"http://127.0.0.1:{port}"
-        try:
-            server.await_ready(_healthy(base_url), timeout_s=opening.ready_s)
-        except ServerEndedError as error:
-            server.stop()
-            # Another program may have taken the port since it was found free.
-            if _TAKEN not in error.log.lower() or attempt == _PORTS_TRIED:
-                _raise_unserved(opening, error)
-        except ServerNotReadyError as error:
-            what = f"{error}: {quote(error.log) or 'silent'}"
-            raise NoServerError(what) from error
-        except BaseException:
-            server.stop()
-            raise
-        else:
-            return server, base_url
-    raise AssertionError
+        return (str(opening.tool.path), *arguments)
+
+    try:
+        return start_server(
+            command, _healthy, environment=opening.environment, timeout_s=opening.ready_s
+        )
+    except OSError as error:
+        what = f"{opening.tool.path} cannot be started: {error}"
+        raise EngineAbsentError(what) from error
+    except ServerEndedError as error:
+        _raise_unserved(opening, error)
+    except ServerNotReadyError as error:
+        what = f"{error}: {quote(error.log) or 'silent'}"
+        raise NoServerError(what) from error
 
 
 def _raise_unserved(opening: Opening, error: ServerEndedError) -> NoReturn:

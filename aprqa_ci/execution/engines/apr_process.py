@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from aprqa_ci.execution.engines.apr_cli import AprCompleted, quote
-from aprqa_ci.execution.engines.server_process import die_with_parent
+from aprqa_ci.execution.processes import die_with_parent
 from aprqa_ci.plain_text import strip_ansi
 
 __all__ = ["AprAbsentError", "AprTimeoutError", "AprTool", "find_apr", "run_apr"]

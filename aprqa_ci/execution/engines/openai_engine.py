@@ -5,6 +5,7 @@ loaded nor where it computes. So a cell on it has its answers judged, and the ga
 files (G0) or their loading (G1) are not. A server that is started here with the files shows both.
 """
 
+import contextlib
 import os
 import shlex
 from collections.abc import Callable, Mapping
@@ -30,13 +31,16 @@ from aprqa_ci.execution.engines.openai_options import (
     OpenAIOptions,
     read_openai_options,
 )
-from aprqa_ci.execution.engines.openai_process import (
-    HIDDEN_GPUS,
-    ServerProcess,
-    free_port,
-)
 from aprqa_ci.execution.engines.openai_replies import ModelEntry
 from aprqa_ci.execution.engines.openai_session import OpenAISession
+from aprqa_ci.execution.engines.server_process import (
+    HIDDEN_GPUS,
+    ServerEndedError,
+    ServerNotReadyError,
+    ServerProcess,
+    last_words,
+    start_server,
+)
 from aprqa_ci.execution.gpu_devices import RunCommand, run_command, visible_devices
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.vocabulary import Backend, ModelFormat
@@ -150,34 +154,45 @@ class OpenAIEngine:
         if missing and self.options.names_files:
             what = f"there is no file {missing[0]}"
             raise ModelLoadError(what)
-        port = free_port()
-        command = self._command(model, port=port)
-        url = f"http://127.0.0.1:{port}"
         hidden = HIDDEN_GPUS if backend is Backend.CPU else {}
         before = self._free_gpu_mb() if backend is Backend.GPU else 0
-        process = ServerProcess(command, {**self.environment, **hidden})
-        try:
-            client = self._client(url)
-            process.await_ready(self._readiness(client), self.options.start_seconds)
-            entry = self._entry(client)
+        process, url = self._started(model, {**self.environment, **hidden})
+        with contextlib.ExitStack() as opening:
+            opening.callback(process.stop)
+            entry = self._entry(self._client(url))
             taken = before - self._free_gpu_mb() if backend is Backend.GPU else 0
-            return self._session(
+            session = self._session(
                 url,
                 entry,
                 device=_device(backend, taken, model.size_bytes),
-                invocation=f"{shlex.join(command)}, model {entry.id!r}",
+                invocation=f"{shlex.join(process.command)}, model {entry.id!r}",
                 process=process,
             )
-        except ModelLoadError as error:
-            code = process.code
-            process.end()
-            if code == _USAGE_ERROR or not self.options.names_files:
+            opening.pop_all()
+        return session
+
+    def _started(
+        self, model: ModelFiles, environment: Mapping[str, str]
+    ) -> tuple[ServerProcess, str]:
+        """Start the server, and say whose fault it is that it does not become ready."""
+        program = self.options.command[0]
+        try:
+            return start_server(
+                lambda port: self._command(model, port=port),
+                lambda url: self._readiness(self._client(url)),
+                environment=environment,
+                timeout_s=self.options.start_seconds,
+            )
+        except OSError as error:
+            what = f"the server cannot be started: {program}: {error.strerror or error}"
+            raise EngineAbsentError(what) from error
+        except (ServerEndedError, ServerNotReadyError) as error:
+            what = f"{error}: {last_words(error.log)}"
+            usage = isinstance(error, ServerEndedError) and error.returncode == _USAGE_ERROR
+            if usage or not self.options.names_files:
                 # Its own complaint about its arguments, or a model that we never handed over.
-                raise EngineAbsentError(str(error)) from error
-            raise
-        except BaseException:
-            process.end()
-            raise
+                raise EngineAbsentError(what) from error
+            raise ModelLoadError(what) from error
 
     def _command(self, model: ModelFiles, *, port: int) -> tuple[str, ...]:
         """Fill in the placeholders; each argument stays one argument."""

@@ -16,7 +16,7 @@ from aprqa_ci.execution.engines.interface import (
 )
 from aprqa_ci.execution.engines.openai_client import OpenAIClient
 from aprqa_ci.execution.engines.openai_errors import ServerBusyError
-from aprqa_ci.execution.engines.openai_process import ServerProcess
+from aprqa_ci.execution.engines.server_process import ServerEndedError, ServerProcess, last_words
 
 __all__ = ["OpenAISession"]
 
@@ -128,7 +128,7 @@ class OpenAISession:
         """End the server if it was started for this session; safe to call twice."""
         self._closed = True
         if self._process is not None:
-            self._process.end()
+            self._process.stop()
 
     def _patiently(self, ask: Callable[[], Answer]) -> Answer:
         """Ask again, a few times, while the server has no time."""
@@ -144,6 +144,10 @@ class OpenAISession:
         if self._closed:
             what = "the session is closed"
             raise EngineFailedError(what)
-        if self._process is not None and not self._process.running:
-            what = f"the server has ended: {self._process.log()}"
-            raise EngineFailedError(what)
+        if self._process is None:
+            return
+        try:
+            self._process.require_running()
+        except ServerEndedError as error:
+            what = f"{error}: {last_words(error.log)}"
+            raise EngineFailedError(what) from error

@@ -1,34 +1,60 @@
-"""A server that an engine starts beside itself: its process group, its log, its readiness, its end.
+"""A server that an engine starts beside itself: its port, log, readiness and end.
 
-The server leads a process group of its own, so that whatever it starts ends with it, and on Linux
-the kernel kills it when the process that started it dies, however that dies. What it writes is
-passed on to standard error, where it becomes evidence, and its end is kept to be quoted.
+It stays in the process group of the cell's child. Whatever ends the cell kills that group, and the
+server with all that it started; a group of its own would leave the server's workers alive then. On
+Linux the kernel kills it as well when the process that started it dies, however that dies. What a
+server that ends in good order has left behind is known by descent and by a mark in its environment.
 """
 
 import contextlib
-import ctypes
 import os
-import signal
+import secrets
+import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Self
 
+from aprqa_ci.execution.processes import (
+    descendants,
+    die_with_parent,
+    has_variable,
+    kill_all,
+    process_ids,
+)
+
 __all__ = [
+    "HIDDEN_GPUS",
+    "MAX_LOG_BYTES",
+    "MAX_PASSED_ON_BYTES",
     "ServerEndedError",
     "ServerNotReadyError",
     "ServerProcess",
-    "die_with_parent",
+    "last_words",
+    "start_server",
 ]
+
+HIDDEN_GPUS: Final[Mapping[str, str]] = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "HIP_VISIBLE_DEVICES": "",
+    "ROCR_VISIBLE_DEVICES": "",
+    "ONEAPI_DEVICE_SELECTOR": "*:cpu",
+    "GGML_VK_VISIBLE_DEVICES": "",
+}
+"""The environment in which no GPU is seen."""
 
 MAX_LOG_BYTES: Final = 64 << 10
 """How much of the end of a server's log is kept."""
 
-_PR_SET_PDEATHSIG = 1
+MAX_PASSED_ON_BYTES: Final = 64 << 20
+"""How much of a server's log is passed on, to a file on this machine's disk."""
+
+_QUOTED_CHARS = 2000
+_MARK_VARIABLE = "APRQA_SERVER_MARK"
 _POLL_S = 0.05
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PORTS_TRIED = 3
+_PORT_TAKEN = "address already in use"
 
 
 class ServerEndedError(Exception):
@@ -64,16 +90,20 @@ class ServerProcess:
     def __init__(
         self, command: Sequence[str], *, environment: Mapping[str, str], grace_s: float = 5.0
     ) -> None:
+        self.command = tuple(command)
+        """The program and its arguments."""
         self._grace_s = grace_s
         self._log = bytearray()
+        self._passed_on = 0
         self._lock = threading.Lock()
+        self._mark = secrets.token_hex(16)
+        self._stopped = False
         self._process = subprocess.Popen(
-            list(command),
+            self.command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env=dict(environment),
-            process_group=0,
+            env={**environment, _MARK_VARIABLE: self._mark},
             preexec_fn=die_with_parent,  # noqa: PLW1509 - one system call, and no lock is taken
         )
         self._reader = threading.Thread(target=self._pump, daemon=True)
@@ -81,7 +111,7 @@ class ServerProcess:
 
     @property
     def pid(self) -> int:
-        """The process id, which is the group's id as well."""
+        """The process id."""
         return self._process.pid
 
     @property
@@ -130,26 +160,28 @@ class ServerProcess:
             raise ServerEndedError(code, self.log)
 
     def stop(self) -> None:
-        """End the whole group: ask, wait, kill; safe to call twice."""
+        """End the server and what it has started: ask, wait, kill; safe to call twice."""
+        if self._stopped:
+            return
+        started = descendants(self._process.pid)
         if self._process.poll() is None:
-            self._signal(signal.SIGTERM)
+            self._process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(self._grace_s)
-        # What it has started may outlive it. Only the leader's number is ours until it is reaped,
-        # and a group keeps that number as long as it has a member.
-        self._signal(signal.SIGKILL)
+        if self._process.poll() is None:
+            self._process.kill()
         self._process.wait()
+        # What it has started may outlive it, under another parent.
+        marked = {each for each in process_ids() if has_variable(each, _MARK_VARIABLE, self._mark)}
+        kill_all(started | marked)
         self._reader.join(self._grace_s)
+        self._stopped = True
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-
-    def _signal(self, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, number)
 
     def _pump(self) -> None:
         """Pass on what it writes, so that it never waits for a reader."""
@@ -160,14 +192,67 @@ class ServerProcess:
                 with self._lock:
                     self._log += chunk
                     del self._log[:-MAX_LOG_BYTES]
-                with contextlib.suppress(OSError, ValueError):
-                    os.write(2, chunk)
+                self._pass_on(chunk)
+
+    def _pass_on(self, chunk: bytes) -> None:
+        if self._passed_on > MAX_PASSED_ON_BYTES:
+            return
+        self._passed_on += len(chunk)
+        if self._passed_on > MAX_PASSED_ON_BYTES:
+            chunk = b"\n(the server's log is too long, and not passed on any more)\n"
+        with contextlib.suppress(OSError, ValueError):
+            os.write(2, chunk)
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies (Linux only).
+def last_words(log: str) -> str:
+    """Return the end of a log, as long as a message may quote it."""
+    return log.strip()[-_QUOTED_CHARS:] or "it wrote nothing"
 
-    For the moment between ``fork`` and ``exec``. Of a parent with threads, the thread counts.
+
+def start_server(
+    command: Callable[[int], Sequence[str]],
+    ready: Callable[[str], Callable[[], bool]],
+    *,
+    environment: Mapping[str, str],
+    timeout_s: float,
+) -> tuple[ServerProcess, str]:
+    """Start a server on a free port of 127.0.0.1, and wait until it is ready.
+
+    Another port is tried where another program has taken the one that was free.
+
+    Args:
+        command: the program and its arguments, by the port.
+        ready: what asks whether it is ready, by its address.
+        environment: the whole environment of the server.
+        timeout_s: how long it may take to be ready.
+
+    Returns:
+        The server and its address.
+
+    Raises:
+        OSError: it cannot be started.
+        ServerEndedError: it ended instead.
+        ServerNotReadyError: it took too long.
     """
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    for attempt in range(1, _PORTS_TRIED + 1):
+        port = _free_port()
+        base_url = f"http://127.0.0.1:{port}"
+        with contextlib.ExitStack() as starting:
+            server = starting.enter_context(ServerProcess(command(port), environment=environment))
+            try:
+                server.await_ready(ready(base_url), timeout_s=timeout_s)
+            except ServerEndedError as error:
+                if _PORT_TAKEN not in error.log.lower() or attempt == _PORTS_TRIED:
+                    raise
+            else:
+                starting.pop_all()
+                return server, base_url
+    raise AssertionError
+
+
+def _free_port() -> int:
+    """Return a port of 127.0.0.1 on which nothing listens now."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port: int = found.getsockname()[1]
+        return port

@@ -14,7 +14,7 @@ import pytest
 
 from aprqa_ci.execution.child import CellChild, ChildDiedError, Children, ChildTimeoutError
 from aprqa_ci.execution.engines.interface import Sampling
-from aprqa_ci.execution.protocol import Ask, Broken, CheckHealth, Health, Open
+from aprqa_ci.execution.protocol import Absent, Ask, Broken, CheckHealth, Health, Open
 from aprqa_ci.vocabulary import Backend, Modality
 from tests.broken_models import safetensors_of
 from tests.processes import alive, until, workers_of
@@ -393,9 +393,9 @@ def test_the_real_child_answers_and_survives_bad_requests(tiny_llama: Path) -> N
             backend=Backend.CPU,
             modality=Modality.RUN,
         )
-        broken = child.request(unknown, timeout_s=LONG)
-        assert isinstance(broken, Broken)
-        assert "unheard-of" in broken.message
+        absent = child.request(unknown, timeout_s=LONG)
+        assert isinstance(absent, Absent)
+        assert "unheard-of" in absent.message
         os.kill(child.pid, signal.SIGINT)
         assert isinstance(child.request(CheckHealth(), timeout_s=LONG), Broken)
 

@@ -1,7 +1,7 @@
 """Checks of how an engine begins, refuses, is ended and ends."""
 
 from aprqa_ci.execution.engines.conformance.damage import damaged_copies
-from aprqa_ci.execution.engines.conformance.traces import end_processes, left_of
+from aprqa_ci.execution.engines.conformance.traces import left_of
 from aprqa_ci.execution.engines.conformance.trial import (
     CheckFailedError,
     NotTriedError,
@@ -12,7 +12,7 @@ from aprqa_ci.execution.engines.conformance.trial import (
     opened_by,
 )
 from aprqa_ci.execution.engines.interface import Capability, Sampling
-from aprqa_ci.execution.processes import descendants, traceable
+from aprqa_ci.execution.processes import descendants, kill_all, traceable
 from aprqa_ci.execution.protocol import (
     Answered,
     Ask,
@@ -218,7 +218,7 @@ def _require_traceable() -> None:
 def _expect_none_left(child: TrialChild, known: frozenset[int], how: str) -> None:
     left = left_of(child.mark, known)
     if left:
-        end_processes(left)
+        kill_all(left)
         named = "; ".join(left.values())
         what = f"{how}, it leaves {len(left)} processes: {named}"
         raise CheckFailedError(what)

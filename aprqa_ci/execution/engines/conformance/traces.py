@@ -4,15 +4,11 @@ A process is known as a child's by descent while the child lives, and afterwards
 environment: whatever an engine starts inherits that, unless it is at pains not to.
 """
 
-import os
-import signal
 import time
-from collections.abc import Iterable
-from contextlib import suppress
 
 from aprqa_ci.execution.processes import command_of, has_variable, is_alive, process_ids
 
-__all__ = ["MARK_VARIABLE", "end_processes", "left_of"]
+__all__ = ["MARK_VARIABLE", "left_of"]
 
 MARK_VARIABLE = "APRQA_CONFORMANCE_MARK"
 """The environment variable that marks a child and all that it starts."""
@@ -37,10 +33,3 @@ def left_of(mark: str, known: frozenset[int] = frozenset()) -> dict[int, str]:
             break
         time.sleep(_POLL_S)
     return left
-
-
-def end_processes(pids: Iterable[int]) -> None:
-    """Kill processes that were left."""
-    for pid in pids:
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)

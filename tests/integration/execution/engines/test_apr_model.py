@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,11 +26,6 @@ from aprqa_ci.execution.engines.interface import (
     PromptRefusedError,
     Sampling,
     Session,
-)
-from aprqa_ci.execution.engines.server_process import (
-    ServerEndedError,
-    ServerNotReadyError,
-    ServerProcess,
 )
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.execution.protocol import Ask, Open, Opened
@@ -368,35 +362,6 @@ def test_a_server_ends_with_the_process_that_started_it(tmp_path: Path) -> None:
         (server,) = children_of(child.pid)
         child.kill()
         assert until(lambda: not alive(server))
-
-
-def test_a_servers_group_is_asked_and_then_killed() -> None:
-    script = "trap '' TERM; sleep 60 & echo $!; wait; sleep 60"
-    server = ServerProcess(["sh", "-c", script], environment=os.environ, grace_s=0.3)
-    server.await_ready(lambda: server.log.strip().isdecimal(), timeout_s=20)
-    child = int(server.log)
-    assert alive(child)
-    started = time.monotonic()
-    server.stop()
-    assert time.monotonic() - started >= 0.3
-    assert server.returncode == -signal.SIGKILL
-    assert until(lambda: not alive(child))
-    server.stop()
-
-
-def test_a_server_that_ends_or_is_late_is_told() -> None:
-    with (
-        ServerProcess(["sh", "-c", "echo words; exit 3"], environment=os.environ) as server,
-        pytest.raises(ServerEndedError, match="code 3") as ended,
-    ):
-        server.await_ready(lambda: False, timeout_s=20)
-    assert ended.value.log == "words\n"
-    with (
-        ServerProcess(["sleep", "60"], environment=os.environ) as server,
-        pytest.raises(ServerNotReadyError, match=r"0\.2 s"),
-    ):
-        server.await_ready(lambda: False, timeout_s=0.2)
-    assert not alive(server.pid)
 
 
 def test_a_command_has_limits(tmp_path: Path) -> None:

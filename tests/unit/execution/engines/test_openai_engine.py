@@ -25,7 +25,6 @@ from aprqa_ci.execution.engines.interface import (
 )
 from aprqa_ci.execution.engines.openai_client import OpenAIClient
 from aprqa_ci.execution.engines.openai_engine import OpenAIEngine
-from aprqa_ci.execution.engines.openai_process import ServerProcess
 from aprqa_ci.execution.model_files import ModelFiles, held_elsewhere
 from aprqa_ci.execution.processes import is_alive
 from aprqa_ci.vocabulary import Backend, ModelFormat
@@ -228,7 +227,7 @@ def model_in(tmp_path: Path) -> ModelFiles:
 @pytest.mark.parametrize(
     ("text", "named", "error", "said"),
     [
-        ("raise SystemExit('bad magic')", True, ModelLoadError, "code 1 .*bad magic"),
+        ("raise SystemExit('bad magic')", True, ModelLoadError, "code 1: bad magic"),
         ("raise SystemExit('bad magic')", False, EngineAbsentError, "code 1"),
         ("import sys; sys.exit(2)", True, EngineAbsentError, "code 2"),
         ("import time; time.sleep(60)", True, ModelLoadError, r"not ready within 0\.3 s"),
@@ -313,11 +312,3 @@ def test_a_started_server_shows_its_gpu_by_the_memory_it_takes(
         assert "model 'unset'" in session.invocation
     finally:
         session.close()
-
-
-def test_a_server_that_has_ended_says_what_it_wrote() -> None:
-    process = ServerProcess(["sh", "-c", "echo out of luck"], dict(os.environ))
-    assert until(lambda: not process.running)
-    assert process.log() == "out of luck"
-    process.end()
-    assert process.log() == ""
