@@ -33,6 +33,7 @@ from aprqa_ci.wire import MAX_WIRE_BYTES, pretty_json, read_wire
 __all__ = [
     "ACCEPTED_NAME",
     "CERTIFICATE_NAME",
+    "DIGEST_NAME",
     "EVIDENCE_NAME",
     "PLAN_NAME",
     "Bundle",
@@ -48,6 +49,8 @@ __all__ = [
 
 PLAN_NAME = "plan.json"
 EVIDENCE_NAME = "evidence.json"
+DIGEST_NAME = f"{EVIDENCE_NAME}.sha256"
+"""What stands in a repository for evidence that is too large for it."""
 CERTIFICATE_NAME = "certificate.json"
 ACCEPTED_NAME = "accepted-certificate.json"
 """The last certificate that was CERTIFIED: what later runs are compared with."""
@@ -186,10 +189,17 @@ def read_files(directory: Path) -> BundleFiles:
 
     plan = read(PLAN_NAME, read_plan)
     certificate = read(CERTIFICATE_NAME, lambda path: read_wire(path, Certificate))
-    evidence = read(EVIDENCE_NAME, lambda path: read_bounded(path, MAX_WIRE_BYTES))
+    evidence = read(EVIDENCE_NAME, _read_evidence)
     if plan is None or certificate is None or evidence is None:
         raise InputError(problems)
     return BundleFiles(directory=directory, plan=plan, certificate=certificate, evidence=evidence)
+
+
+def _read_evidence(path: Path) -> bytes:
+    if not path.exists() and path.with_name(DIGEST_NAME).exists():
+        hint = "it was too large for the repository: take it from the run that certified"
+        raise InputError(Problem(what="only the digest is here", path=path, hint=hint))
+    return read_bounded(path, MAX_WIRE_BYTES)
 
 
 def check_files(files: BundleFiles) -> tuple[Bundle | None, tuple[BrokenLink, ...]]:

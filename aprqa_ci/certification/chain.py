@@ -5,7 +5,7 @@ from enum import StrEnum
 
 from aprqa_ci.errors import Problem
 
-__all__ = ["BrokenLink", "Link", "UncheckedLink", "in_order"]
+__all__ = ["BrokenLink", "Link", "Links", "UncheckedLink", "in_order"]
 
 
 class Link(StrEnum):
@@ -73,3 +73,24 @@ class UncheckedLink:
 def in_order(broken: list[BrokenLink]) -> tuple[BrokenLink, ...]:
     """Return broken links in the order of the chain; within a link, in the order found."""
     return tuple(sorted(broken, key=lambda each: _ORDER[each.link]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Links:
+    """What is said of some links of the chain."""
+
+    broken: tuple[BrokenLink, ...] = ()
+    unchecked: tuple[UncheckedLink, ...] = ()
+    held: tuple[Link, ...] = ()
+
+    @classmethod
+    def not_checked(cls, link: Link, why: str) -> "Links":
+        """Say that one link could not be checked, and nothing else."""
+        return cls(unchecked=(UncheckedLink(link=link, why=why),))
+
+    def __add__(self, other: "Links") -> "Links":
+        return Links(
+            broken=self.broken + other.broken,
+            unchecked=self.unchecked + other.unchecked,
+            held=self.held + other.held,
+        )

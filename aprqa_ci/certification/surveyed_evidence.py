@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aprqa_ci import __version__
-from aprqa_ci.certification.bundle import CERTIFICATE_NAME, EVIDENCE_NAME, Bundle
+from aprqa_ci.certification.bundle import CERTIFICATE_NAME, DIGEST_NAME, EVIDENCE_NAME, Bundle
 from aprqa_ci.certification.verifying import Verification, verify_bundle
 from aprqa_ci.errors import InputError
 from aprqa_ci.evidence.reading import read_evidence
@@ -19,10 +19,7 @@ from aprqa_ci.scoring.runs import newest_run, time_span
 from aprqa_ci.scoring.score import Score
 from aprqa_ci.wire import read_wire
 
-__all__ = ["DIGEST_NAME", "FoundEvidence", "evidence_below"]
-
-DIGEST_NAME = f"{EVIDENCE_NAME}.sha256"
-"""What stands for evidence that is too large for the repository."""
+__all__ = ["FoundEvidence", "evidence_below"]
 
 _OWN_TOOL = "aprqa-ci/"
 _FOREIGN_POLICY = "apr-qa-0"

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from aprqa_ci.certification.bundle import (
     ACCEPTED_NAME,
     CERTIFICATE_NAME,
+    DIGEST_NAME,
     EVIDENCE_NAME,
     PLAN_NAME,
     Bundle,
@@ -35,7 +36,6 @@ from aprqa_ci.wire import MAX_WIRE_BYTES, decode_wire, pretty_json, read_wire
 __all__ = ["Base", "Declined", "Places", "Proposal", "branch_of", "certified_of", "propose"]
 
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9_-]|\.(?!\.|lock$|$)){0,99}")
-_DIGEST_NAME = f"{EVIDENCE_NAME}.sha256"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -231,7 +231,7 @@ def _bundle_files(
         files[ACCEPTED_NAME] = certificate
     if timings is not None:
         files[TIMINGS_NAME] = timings
-    kept, other = EVIDENCE_NAME, _DIGEST_NAME
+    kept, other = EVIDENCE_NAME, DIGEST_NAME
     if len(evidence) > publishing.inline_evidence_bytes:
         kept, other = other, kept
         evidence = f"{digest}  {EVIDENCE_NAME}\n".encode()

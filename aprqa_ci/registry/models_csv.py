@@ -6,14 +6,14 @@ stays what it was, statuses that aprqa does not know included.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.registry.records import Record, read_records
 from aprqa_ci.registry.row_update import RowUpdate
-from aprqa_ci.registry.values import same_value
+from aprqa_ci.registry.values import same_value, truth_of
 
 __all__ = [
     "COLUMNS",
@@ -22,6 +22,7 @@ __all__ = [
     "CellChange",
     "Registry",
     "apply",
+    "apply_provenance",
     "read_registry",
 ]
 
@@ -57,6 +58,7 @@ MAX_REGISTRY_BYTES = 16 << 20
 
 _MARK = b"\xef\xbb\xbf"
 _MAX_PROBLEMS = 100
+_PROVENANCE = COLUMNS[-1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +69,8 @@ class CellChange:
     old: str | None
     """What stood there; nothing in a new row."""
     new: str
+    model_id: str = ""
+    """The row's model, where several rows were changed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,10 +144,35 @@ def apply(registry: Registry, update: RowUpdate) -> tuple[bytes, tuple[CellChang
     for index, record in enumerate(registry.records):
         if index and record.values and record.values[0] == update.model_id:
             changes = _changes(record, update.measured())
+            if changes:
+                # What was verified was the certification before.
+                changes = _changes(record, {**update.measured(), _PROVENANCE: "false"})
             records = list(registry.records)
             records[index] = _with_cells(record, {each.column: each.new for each in changes})
             return replace(registry, records=tuple(records)).data, changes
     return _with_row(registry, {**update.described(), **update.measured()})
+
+
+def apply_provenance(
+    registry: Registry, verified: Collection[str]
+) -> tuple[bytes, tuple[CellChange, ...]]:
+    """Have ``provenance_verified`` true in the rows of these models, and in no other.
+
+    Returns:
+        The new bytes of the file, and what changed. A cell that is not true is left as it is
+        spelled.
+    """
+    records = list(registry.records)
+    changes: list[CellChange] = []
+    for index, record in enumerate(records):
+        if not index or not record.values:
+            continue
+        model, old = record.values[0], record.values[COLUMNS.index(_PROVENANCE)]
+        if (truth_of(old) is True) != (model in verified):
+            new = "true" if model in verified else "false"
+            records[index] = _with_cells(record, {_PROVENANCE: new})
+            changes.append(CellChange(column=_PROVENANCE, old=old, new=new, model_id=model))
+    return replace(registry, records=tuple(records)).data, tuple(changes)
 
 
 def _changes(record: Record, cells: Mapping[str, str]) -> tuple[CellChange, ...]:

@@ -78,7 +78,7 @@ class RowUpdate:
             "family": self.family,
             "parameters": self.parameters,
             "size_category": self.size_category.value,
-            # Nothing here verifies where the weights come from, so a new row cannot claim it.
+            # A certification proves nothing of where it comes from; verifying it does.
             "provenance_verified": "false",
         }
 

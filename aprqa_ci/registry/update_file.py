@@ -1,5 +1,6 @@
 """Updating the registry on disk: under a lock, in one step, or not at all."""
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +13,12 @@ from aprqa_ci.registry.models_csv import (
     CellChange,
     Registry,
     apply,
+    apply_provenance,
     read_registry,
 )
 from aprqa_ci.registry.row_update import RowUpdate
 
-__all__ = ["RegistryChange", "read_registry_file", "update_file"]
+__all__ = ["RegistryChange", "read_registry_file", "update_file", "write_provenance"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +60,36 @@ def update_file(
             registry, or the update is not fit for it. The file is then as it was.
     """
     update.check()
+    return _changed(path, lambda registry: apply(registry, update), create=create, process=process)
+
+
+def write_provenance(
+    path: Path, verified: Collection[str], *, process: Process | None = None
+) -> RegistryChange:
+    """Have ``provenance_verified`` true in the rows of these models, and in no other.
+
+    A cell that is not true is left as it is spelled.
+
+    Args:
+        path: the ``models.csv``.
+        verified: the models whose provenance was verified.
+        process: who takes the lock; this process by default.
+
+    Raises:
+        InputError: as ``update_file`` does.
+    """
+    return _changed(
+        path, lambda registry: apply_provenance(registry, verified), create=False, process=process
+    )
+
+
+def _changed(
+    path: Path,
+    change: Callable[[Registry], tuple[bytes, tuple[CellChange, ...]]],
+    *,
+    create: bool,
+    process: Process | None,
+) -> RegistryChange:
     target = _target(path)
     if not target.parent.is_dir():
         if not create:
@@ -70,7 +102,7 @@ def update_file(
             old = read_bounded(target, MAX_REGISTRY_BYTES)
         else:
             raise _missing(path)
-        new, cells = apply(read_registry(old, source=path), update)
+        new, cells = change(read_registry(old, source=path))
         if cells:
             _write(target, new)
     return RegistryChange(path=path, cells=cells, registry=read_registry(new, source=path))

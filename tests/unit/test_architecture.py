@@ -49,7 +49,8 @@ OWNERS = {
     "xllamacpp": r"execution/engines/llamacpp.*\.py",
     "gguf": r"execution/formats/.*",
     "numpy": r"execution/.*",
-    "subprocess": r"execution/(child|gpu_devices|engines/(apr|openai|server)_process)\.py",
+    "subprocess": r"execution/(child|gpu_devices|engines/(apr|openai|server)_process)\.py"
+    r"|certification/git_history\.py",
     "signal": r"cli/signals\.py|execution/.*",
     "http": r"execution/engines/(openai|apr)_.*\.py",
     # For addresses alone, but in the engines.
