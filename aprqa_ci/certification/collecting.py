@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from aprqa_ci.errors import InputError, Problem
-from aprqa_ci.evidence.merging import MANIFEST_NAME, ShardManifest
+from aprqa_ci.evidence.shards import MANIFEST_NAME, ShardManifest
 from aprqa_ci.wire import read_wire
 
 __all__ = ["Collected", "artifact_name", "collect_shards"]

@@ -7,8 +7,8 @@ from aprqa_ci.certification.steps import Surroundings
 from aprqa_ci.errors import InputError
 from aprqa_ci.evidence.building import host_of, utc_text
 from aprqa_ci.evidence.journal import JOURNAL_NAME, JournalContent, read_journal
-from aprqa_ci.evidence.merging import EVIDENCE_NAME, MANIFEST_NAME, ShardManifest
 from aprqa_ci.evidence.reading import write_evidence
+from aprqa_ci.evidence.shards import EVIDENCE_NAME, MANIFEST_NAME, ShardManifest
 from aprqa_ci.files import sha256_bytes, write_atomic
 from aprqa_ci.planning.plan import Plan, plan_digest
 from aprqa_ci.wire import pretty_json

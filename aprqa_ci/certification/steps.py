@@ -4,7 +4,7 @@ The command line is a thin layer over these, and so may any other program be. Wh
 outside world comes in through :class:`Surroundings`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from aprqa_ci import __version__
@@ -24,9 +24,15 @@ from aprqa_ci.certification.timings import read_timings, timings_of, write_timin
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.building import utc_text
 from aprqa_ci.evidence.journal import JOURNAL_NAME
-from aprqa_ci.evidence.merging import MANIFEST_NAME, Merged, ShardManifest, merge, read_shard
+from aprqa_ci.evidence.merging import Attempts, merge_playbooks, settle
 from aprqa_ci.evidence.reading import read_evidence, write_evidence
 from aprqa_ci.evidence.record import EvidenceRecord
+from aprqa_ci.evidence.shards import (
+    MANIFEST_NAME,
+    ShardManifest,
+    read_manifest,
+    read_records,
+)
 from aprqa_ci.execution.engines.registry import engine_names
 from aprqa_ci.execution.fetching.manifest import MODELS_NAME, Models
 from aprqa_ci.execution.machine import Observer
@@ -48,6 +54,7 @@ __all__ = [
     "certify_plan",
     "certify_playbook",
     "make_plan",
+    "merge_each",
     "merge_shards",
     "register_bundle",
     "run_shard",
@@ -273,7 +280,7 @@ def run_shard(
 
 def merge_shards(
     directories: Sequence[Path], plan: Plan, *, out: Path
-) -> tuple[Merged, list[Bundle]]:
+) -> tuple[Attempts, list[Bundle]]:
     """Merge shard directories and write a bundle for each playbook of the plan.
 
     The directories may be of several attempts at a shard. The evidence of a bundle is what the best
@@ -282,19 +289,36 @@ def merge_shards(
     Raises:
         InputError: a shard is damaged, of another plan, or unknown.
     """
-    merged = merge([read_shard(directory) for directory in directories], plan)
-    bundles = []
-    for entry in plan.playbooks:
+    attempts, bundles = merge_each(directories, plan, out=out)
+    return attempts, list(bundles)
+
+
+def merge_each(
+    directories: Sequence[Path], plan: Plan, *, out: Path
+) -> tuple[Attempts, Iterator[Bundle]]:
+    """Do the same, with one playbook's bundle in memory at a time.
+
+    All shards are checked before this returns, and nothing is written before the first bundle is
+    asked for; every shard is read again when its playbooks are merged.
+
+    Raises:
+        InputError: a shard is damaged, of another plan, or unknown.
+    """
+    attempts = settle([read_manifest(directory) for directory in directories], plan, read_records)
+    return attempts, _merged_bundles(attempts, plan, out)
+
+
+def _merged_bundles(attempts: Attempts, plan: Plan, out: Path) -> Iterator[Bundle]:
+    for merged in merge_playbooks(attempts, plan, read_records):
         bundle = write_bundle(
-            out / entry.name,
-            plan.for_playbook(entry.name),
-            (*merged.records[entry.name], *merged.disagreeing[entry.name]),
-            model_digests=merged.model_digests.get(entry.name, {}),
+            out / merged.name,
+            plan.for_playbook(merged.name),
+            (*merged.records, *merged.disagreeing),
+            model_digests=attempts.model_digests.get(merged.name, {}),
         )
         write_reports(bundle.directory, bundle.report)
-        write_timings(bundle.directory, timings_of(plan, entry.name, merged.records[entry.name]))
-        bundles.append(bundle)
-    return merged, bundles
+        write_timings(bundle.directory, timings_of(plan, merged.name, merged.records))
+        yield bundle
 
 
 def register_bundle(

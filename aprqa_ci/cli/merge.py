@@ -6,12 +6,12 @@ import click
 from rich.text import Text
 
 from aprqa_ci.certification.bundle import read_plan
-from aprqa_ci.certification.steps import merge_shards
+from aprqa_ci.certification.steps import merge_each
 from aprqa_ci.cli.options import existing_directory
 from aprqa_ci.cli.output import (
     attempt_lines,
     console,
-    raise_for,
+    raise_for_verdicts,
     show_failures,
     show_paths,
     show_score,
@@ -42,15 +42,17 @@ def merge(*, directories: tuple[Path, ...], plan_path: Path, output: Path) -> No
     Of each shard the newest complete attempt counts; a scenario whose attempts ended in different
     ways is flaky. What is missing is named, and without it there is no verdict.
     """
-    merged, bundles = merge_shards(directories, read_plan(plan_path), out=output)
+    attempts, bundles = merge_each(directories, read_plan(plan_path), out=output)
     out = console()
-    for line in attempt_lines(merged):
+    for line in attempt_lines(attempts):
         out.print(Text(line))
-    for name in merged.missing_shards:
+    for name in attempts.missing_shards:
         out.print(Text(f"missing: shard {name}"))
+    verdicts = []
     for bundle in bundles:
         out.print()
         show_score(out, bundle.score)
         show_failures(out, bundle.score)
         show_paths(out, [bundle.directory])
-    raise_for(bundles)
+        verdicts.append(bundle.score.verdict)
+    raise_for_verdicts(verdicts)

@@ -11,9 +11,9 @@ from rich.text import Text
 
 from aprqa_ci.certification.bundle import Bundle
 from aprqa_ci.errors import InconclusiveError, ModelFellShortError
-from aprqa_ci.evidence.merging import Merged
+from aprqa_ci.evidence.merging import Attempts
 from aprqa_ci.plain_text import one_line, shorten
-from aprqa_ci.scoring.score import Score
+from aprqa_ci.scoring.score import Score, Verdict
 from aprqa_ci.vocabulary import GatewayState, Outcome, Status
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "console",
     "raise_for",
     "raise_for_scores",
+    "raise_for_verdicts",
     "show_failures",
     "show_paths",
     "show_score",
@@ -141,7 +142,7 @@ def show_failures(out: Console, score: Score) -> None:
         out.print(f"  … and {len(against) - _MOST_FAILURES} more; see the report")
 
 
-def attempt_lines(merged: Merged) -> list[str]:
+def attempt_lines(merged: Attempts) -> list[str]:
     """Return what is to be said of attempts that do not count."""
     lines = [f"{name} does not count: a better attempt is there" for name in merged.superseded]
     lines += [f"{name} tested other model files: not compared" for name in merged.incomparable]
@@ -166,7 +167,11 @@ def raise_for(bundles: Sequence[Bundle]) -> None:
 
 def raise_for_scores(scores: Sequence[Score]) -> None:
     """Like ``raise_for``, for scores."""
-    verdicts = {score.verdict for score in scores}
+    raise_for_verdicts([score.verdict for score in scores])
+
+
+def raise_for_verdicts(verdicts: Sequence[Verdict]) -> None:
+    """Like ``raise_for``, for verdicts."""
     if "fell_short" in verdicts:
         raise ModelFellShortError
     if "inconclusive" in verdicts:

@@ -10,8 +10,8 @@ from rich.text import Text
 from aprqa_ci.certification.bundle import CERTIFICATE_NAME, read_bundle
 from aprqa_ci.cli.output import console
 from aprqa_ci.errors import InputError, Problem
-from aprqa_ci.evidence.merging import ShardManifest
 from aprqa_ci.evidence.reading import parse_evidence
+from aprqa_ci.evidence.shards import ShardManifest
 from aprqa_ci.execution.fetching.manifest import Models
 from aprqa_ci.files import read_bounded
 from aprqa_ci.planning.plan import PLAN_SCHEMA, Plan

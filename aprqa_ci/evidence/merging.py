@@ -7,72 +7,70 @@ of all of them are evidence.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
 
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.journal import ModelDigests
-from aprqa_ci.evidence.reading import parse_evidence
-from aprqa_ci.evidence.record import EvidenceHost, EvidenceRecord, MetadataKey
-from aprqa_ci.files import path_below, read_bounded, sha256_bytes
+from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
+from aprqa_ci.evidence.shards import (
+    EVIDENCE_NAME,
+    MANIFEST_NAME,
+    ShardEvidence,
+    ShardFiles,
+    ShardManifest,
+    read_shard,
+)
+from aprqa_ci.planning.identifiers import cell_of
 from aprqa_ci.planning.plan import Plan, plan_digest
 from aprqa_ci.vocabulary import Outcome
-from aprqa_ci.wire import MAX_WIRE_BYTES, WireModel, read_wire
 
 __all__ = [
     "EVIDENCE_NAME",
     "MANIFEST_NAME",
+    "Attempts",
     "Merged",
+    "MergedPlaybook",
     "ShardEvidence",
     "ShardManifest",
     "merge",
+    "merge_playbooks",
     "read_shard",
+    "settle",
 ]
-
-MANIFEST_NAME = "manifest.json"
-EVIDENCE_NAME = "evidence.json"
-
-
-class ShardManifest(WireModel, frozen=True, kw_only=True):
-    """What a shard says of itself, beside its evidence."""
-
-    schema: Literal["aprqa-shard/1"] = "aprqa-shard/1"
-    plan_digest: str
-    """Of the whole plan, shards included."""
-    shard: str
-    attempt: int
-    started: str
-    """RFC 3339, UTC."""
-    finished: str
-    host: EvidenceHost
-    runner: str | None = None
-    """The runner class that the plan has for the shard; absent when it was planned for none."""
-    exit: int
-    """0 when every scenario of the shard has a record."""
-    files: dict[str, str]
-    """SHA-256 of each file of the shard by name."""
-    model_digests: ModelDigests
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardEvidence:
-    """One shard's manifest and records."""
+class MergedPlaybook:
+    """The evidence of one playbook, of all shards."""
 
-    directory: Path
-    manifest: ShardManifest
+    name: str
     records: tuple[EvidenceRecord, ...]
+    """In plan order: of each scenario what the attempt that counts says."""
+    disagreeing: tuple[EvidenceRecord, ...]
+    """In plan order and by attempt: what other attempts say of scenarios that did not end in one
+    way in all of them. It is evidence too; a policy says what it means."""
+    missing: tuple[str, ...]
+    """Planned scenarios without a record."""
 
-    @property
-    def name(self) -> str:
-        """The shard and its attempt, as ``s001 a1``."""
-        return f"{self.manifest.shard} a{self.manifest.attempt}"
 
-    @property
-    def rank(self) -> tuple[bool, int]:
-        """Grows with what the attempt is worth: complete before not, then newer before older."""
-        return self.manifest.exit == 0, self.manifest.attempt
+@dataclass(frozen=True, kw_only=True)
+class Attempts:
+    """Which attempts there are, which of them count, and what is to be said of the others."""
+
+    counting: Mapping[str, ShardFiles]
+    """By shard."""
+    others: tuple[ShardFiles, ...]
+    """Those that do not count, by shard and attempt."""
+    model_digests: ModelDigests
+    missing_shards: tuple[str, ...]
+    superseded: tuple[str, ...]
+    """Attempts that do not count, for a better one is there, as ``s001 a1``."""
+    unfinished: tuple[str, ...]
+    """Attempts that count and did not come to their end, with their exit code."""
+    incomparable: tuple[str, ...]
+    """Attempts that tested other model files than those that count, so that nothing follows from
+    a difference, with the playbook."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,69 +94,60 @@ class Merged:
     a difference, with the playbook."""
 
 
-def read_shard(directory: Path) -> ShardEvidence:
-    """Read one shard's directory and check its files against its manifest.
-
-    Raises:
-        InputError: something is missing, unreadable, or not what the manifest says.
-    """
-    manifest = read_wire(directory / MANIFEST_NAME, ShardManifest)
-    problems = []
-    contents = {}
-    for name, digest in manifest.files.items():
-        path = path_below(directory, name)
-        contents[name] = read_bounded(path, MAX_WIRE_BYTES)
-        found = sha256_bytes(contents[name])
-        if found != digest:
-            what = f"the file is not the one that the manifest names (SHA-256 {found[:12]}…)"
-            problems.append(Problem(what=what, path=path, hint="upload the shard's files again"))
-    if EVIDENCE_NAME not in contents:
-        what = f"the manifest names no {EVIDENCE_NAME}"
-        problems.append(Problem(what=what, path=directory / MANIFEST_NAME))
-    if problems:
-        raise InputError(problems)
-    records = parse_evidence(contents[EVIDENCE_NAME], source=directory / EVIDENCE_NAME)
-    return ShardEvidence(directory=directory, manifest=manifest, records=records)
-
-
 def merge(shards: Sequence[ShardEvidence], plan: Plan) -> Merged:
-    """Merge shards of one plan. Pure.
+    """Merge shards of one plan that are all in memory. Pure.
 
     Raises:
         InputError: a shard is of another plan, unknown, given twice with one attempt number, or
             holds records that are not its own; attempts that count tested different model files.
     """
-    problems = [*_foreign(shards, plan), *_given_twice(shards)]
+    by_name = {shard.name: shard for shard in shards}
+    attempts = settle(shards, plan, lambda each: by_name[each.name].records)
+    merged = list(merge_playbooks(attempts, plan, lambda each: by_name[each.name].records))
+    return Merged(
+        records={each.name: each.records for each in merged},
+        disagreeing={each.name: each.disagreeing for each in merged},
+        model_digests=attempts.model_digests,
+        missing_shards=attempts.missing_shards,
+        missing_scenarios=tuple(name for each in merged for name in each.missing),
+        superseded=attempts.superseded,
+        unfinished=attempts.unfinished,
+        incomparable=attempts.incomparable,
+    )
+
+
+Load = Callable[[ShardFiles], Sequence[EvidenceRecord]]
+"""Returns the records of a shard."""
+
+
+def settle(shards: Sequence[ShardFiles], plan: Plan, load: Load) -> Attempts:
+    """Check every shard against the plan, and settle which attempts count.
+
+    Args:
+        shards: all attempts.
+        plan: what they ran.
+        load: returns a shard's records; called once for each, and nothing of it is kept.
+
+    Raises:
+        InputError: as in :func:`merge`, and what ``load`` raises.
+    """
+    problems = [*_foreign(shards, plan, load), *_given_twice(shards)]
     if problems:
         raise InputError(problems)
-    attempts: defaultdict[str, list[ShardEvidence]] = defaultdict(list)
+    of_shard: defaultdict[str, list[ShardFiles]] = defaultdict(list)
     for shard in shards:
-        attempts[shard.manifest.shard].append(shard)
-    counting = {name: max(each, key=lambda one: one.rank) for name, each in attempts.items()}
+        of_shard[shard.manifest.shard].append(shard)
+    counting = {name: max(each, key=lambda one: one.rank) for name, each in of_shard.items()}
     others = sorted(
         (each for each in shards if each is not counting[each.manifest.shard]),
         key=lambda each: (each.manifest.shard, each.manifest.attempt),
     )
     digests = _digests([counting[name] for name in sorted(counting)])
-    by_scenario = {
-        _scenario(record): record for shard in counting.values() for record in shard.records
-    }
-    playbooks = {each.id: cell.playbook for cell in plan.cells for each in cell.scenarios}
-    disagreeing = _disagreeing(by_scenario, others, digests, playbooks)
-    records: dict[str, tuple[EvidenceRecord, ...]] = {}
-    kept: dict[str, tuple[EvidenceRecord, ...]] = {}
-    missing = []
-    for playbook in plan.playbooks:
-        ids = [each.id for cell in plan.cells_of(playbook.name) for each in cell.scenarios]
-        records[playbook.name] = tuple(by_scenario[each] for each in ids if each in by_scenario)
-        kept[playbook.name] = tuple(record for each in ids for record in disagreeing.get(each, ()))
-        missing += [each for each in ids if each not in by_scenario]
-    return Merged(
-        records=records,
-        disagreeing=kept,
+    return Attempts(
+        counting=counting,
+        others=tuple(others),
         model_digests=digests,
         missing_shards=tuple(each.id for each in plan.shards if each.id not in counting),
-        missing_scenarios=tuple(missing),
         superseded=tuple(each.name for each in others),
         unfinished=tuple(
             f"{counting[name].name} (exit {counting[name].manifest.exit})"
@@ -173,12 +162,70 @@ def merge(shards: Sequence[ShardEvidence], plan: Plan) -> Merged:
     )
 
 
+def merge_playbooks(attempts: Attempts, plan: Plan, load: Load) -> Iterator[MergedPlaybook]:
+    """Merge one playbook after the other, in plan order.
+
+    A shard's records are asked for when the first of its playbooks is merged, and let go after the
+    last: what is in memory at once is what the playbooks that share shards have.
+
+    Args:
+        attempts: as :func:`settle` made them of the same plan.
+        plan: what they ran.
+        load: returns a shard's records; called once for each.
+
+    Raises:
+        InputError: what ``load`` raises.
+    """
+    playbook_of = {cell.id: cell.playbook for cell in plan.cells}
+    needed: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    last: dict[str, str] = {}
+    order = {entry.name: number for number, entry in enumerate(plan.playbooks)}
+    for shard in plan.shards:
+        for playbook in sorted({playbook_of[cell] for cell in shard.cells}, key=order.__getitem__):
+            needed[playbook][shard.id] = None
+            last[shard.id] = playbook
+    held: dict[str, dict[str, list[EvidenceRecord]]] = {}
+    for entry in plan.playbooks:
+        ids = [each.id for cell in plan.cells_of(entry.name) for each in cell.scenarios]
+        by_scenario: dict[str, EvidenceRecord] = {}
+        witnesses: list[tuple[ShardFiles, Sequence[EvidenceRecord]]] = []
+        for shard_id in needed[entry.name]:
+            first = attempts.counting.get(shard_id)
+            others = [each for each in attempts.others if each.manifest.shard == shard_id]
+            for attempt in ([first] if first is not None else []) + others:
+                if attempt.name not in held:
+                    held[attempt.name] = _by_playbook(load(attempt), playbook_of)
+                records = held[attempt.name].pop(entry.name, [])
+                if last[shard_id] == entry.name:
+                    del held[attempt.name]
+                if attempt is first:
+                    by_scenario |= {_scenario(record): record for record in records}
+                else:
+                    witnesses.append((attempt, records))
+        disagreeing = _disagreeing(entry.name, by_scenario, witnesses, attempts.model_digests)
+        yield MergedPlaybook(
+            name=entry.name,
+            records=tuple(by_scenario[each] for each in ids if each in by_scenario),
+            disagreeing=tuple(record for each in ids for record in disagreeing.get(each, ())),
+            missing=tuple(each for each in ids if each not in by_scenario),
+        )
+
+
+def _by_playbook(
+    records: Iterable[EvidenceRecord], playbook_of: Mapping[str, str]
+) -> dict[str, list[EvidenceRecord]]:
+    sorted_out: defaultdict[str, list[EvidenceRecord]] = defaultdict(list)
+    for record in records:
+        sorted_out[playbook_of[cell_of(_scenario(record))]].append(record)
+    return sorted_out
+
+
 def _scenario(record: EvidenceRecord) -> str:
     return record.metadata.get(MetadataKey.SCENARIO, "")
 
 
-def _given_twice(shards: Iterable[ShardEvidence]) -> list[Problem]:
-    first: dict[str, ShardEvidence] = {}
+def _given_twice(shards: Iterable[ShardFiles]) -> list[Problem]:
+    first: dict[str, ShardFiles] = {}
     problems = []
     for shard in shards:
         if shard.name in first:
@@ -192,22 +239,22 @@ def _given_twice(shards: Iterable[ShardEvidence]) -> list[Problem]:
 
 
 def _disagreeing(
+    playbook: str,
     counting: Mapping[str, EvidenceRecord],
-    others: Sequence[ShardEvidence],
+    others: Iterable[tuple[ShardFiles, Sequence[EvidenceRecord]]],
     digests: ModelDigests,
-    playbooks: Mapping[str, str],
 ) -> dict[str, list[EvidenceRecord]]:
     """Return what other attempts say of scenarios that ended in different ways, by scenario.
 
     A skip is no end. What is of other model files is of another model, and left out.
     """
     ends: defaultdict[str, list[EvidenceRecord]] = defaultdict(list)
-    for shard in others:
-        strange = _other_files(shard, digests)
-        for record in shard.records:
-            name = _scenario(record)
-            if record.outcome is not Outcome.SKIPPED and playbooks[name] not in strange:
-                ends[name].append(record)
+    for shard, records in others:
+        if playbook in _other_files(shard, digests):
+            continue
+        for record in records:
+            if record.outcome is not Outcome.SKIPPED:
+                ends[_scenario(record)].append(record)
     return {
         scenario: records
         for scenario, records in ends.items()
@@ -223,7 +270,7 @@ def _outcomes(records: Iterable[EvidenceRecord]) -> set[Outcome]:
     return {record.outcome for record in records} - {Outcome.SKIPPED}
 
 
-def _other_files(shard: ShardEvidence, digests: ModelDigests) -> set[str]:
+def _other_files(shard: ShardFiles, digests: ModelDigests) -> set[str]:
     """Return the playbooks of which the shard tested other files than the ones that count."""
     return {
         playbook
@@ -233,13 +280,10 @@ def _other_files(shard: ShardEvidence, digests: ModelDigests) -> set[str]:
     }
 
 
-def _foreign(shards: Sequence[ShardEvidence], plan: Plan) -> list[Problem]:
+def _foreign(shards: Sequence[ShardFiles], plan: Plan, load: Load) -> list[Problem]:
     digest = plan_digest(plan)
-    scenarios = {cell.id: {each.id for each in cell.scenarios} for cell in plan.cells}
-    known = {
-        shard.id: set[str]().union(*(scenarios[cell] for cell in shard.cells))
-        for shard in plan.shards
-    }
+    cells = {cell.id: cell for cell in plan.cells}
+    known = {shard.id: shard for shard in plan.shards}
     problems = []
     for shard in shards:
         manifest = shard.manifest
@@ -253,14 +297,21 @@ def _foreign(shards: Sequence[ShardEvidence], plan: Plan) -> list[Problem]:
             what = f"the plan has no shard {manifest.shard!r}"
             problems.append(Problem(what=what, path=shard.directory))
             continue
-        problems += _foreign_records(shard, known[manifest.shard])
+        own = known[manifest.shard].cells
+        scenarios = {each.id for name in own for each in cells[name].scenarios}
+        try:
+            problems += _foreign_records(shard, load(shard), scenarios)
+        except InputError as error:
+            problems += error.problems
     return problems
 
 
-def _foreign_records(shard: ShardEvidence, scenarios: set[str]) -> list[Problem]:
+def _foreign_records(
+    shard: ShardFiles, records: Iterable[EvidenceRecord], scenarios: set[str]
+) -> list[Problem]:
     seen: set[str] = set()
     problems = []
-    for record in shard.records:
+    for record in records:
         scenario = _scenario(record)
         what = ""
         if scenario not in scenarios:
@@ -273,7 +324,7 @@ def _foreign_records(shard: ShardEvidence, scenarios: set[str]) -> list[Problem]
     return problems
 
 
-def _digests(shards: Sequence[ShardEvidence]) -> ModelDigests:
+def _digests(shards: Sequence[ShardFiles]) -> ModelDigests:
     """Join the digests of model files; two shards that saw different files are refused."""
     joined: ModelDigests = {}
     problems = []

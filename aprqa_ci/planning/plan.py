@@ -4,6 +4,7 @@ A plan is what completeness is proven against: a scenario that the plan names an
 is missing, and a missing scenario counts against the model.
 """
 
+from hashlib import sha256
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -20,7 +21,7 @@ from aprqa_ci.vocabulary import (
     Severity,
     SizeCategory,
 )
-from aprqa_ci.wire import WireModel, digest_of
+from aprqa_ci.wire import WireModel, canonical_json, digest_of
 
 __all__ = [
     "PLAN_SCHEMA",
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 PLAN_SCHEMA: Final = "aprqa-plan/1"
+_CELLS: Final = b'{"cells":['
 
 
 class OracleSpec(WireModel, frozen=True, kw_only=True):
@@ -346,8 +348,20 @@ class Plan(WireModel, frozen=True, kw_only=True):
 
 
 def plan_digest(plan: Plan) -> str:
-    """Return the SHA-256 that shards name the plan by: of all of it, its shards included."""
-    return digest_of(plan)
+    """Return the SHA-256 that shards name the plan by: of all of it, its shards included.
+
+    It is that of the plan's canonical JSON, which is made a cell at a time: whole, that of a large
+    plan takes as much memory as the plan.
+    """
+    without = canonical_json(msgspec.structs.replace(plan, cells=()))
+    # Keys are sorted, and none comes before this one.
+    head, tail = without[: len(_CELLS)], without[len(_CELLS) :]
+    assert head == _CELLS  # noqa: S101 - a field that comes before it would change every digest
+    digest = sha256(_CELLS)
+    for number, cell in enumerate(plan.cells):
+        digest.update(b"," + canonical_json(cell) if number else canonical_json(cell))
+    digest.update(tail)
+    return digest.hexdigest()
 
 
 def digest_for_playbook(plan: Plan, playbook: str) -> str:

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
 from aprqa_ci.scoring.score import FlakyEnd, FlakyScenario
@@ -22,6 +23,7 @@ __all__ = [
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
+@lru_cache(maxsize=1 << 16)
 def instant(timestamp: str) -> tuple[datetime, str]:
     """Return a key that orders RFC 3339 timestamps by time, to the nanosecond.
 

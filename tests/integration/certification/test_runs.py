@@ -236,7 +236,7 @@ def test_shards_merged_in_any_order_are_one_run(
     folders = [tmp_path / shard.id for shard in plan.shards]
     for number, order in enumerate((folders, folders[::-1])):
         merged, (bundle,) = merge_shards(order, plan, out=tmp_path / f"merged{number}")
-        assert merged.missing_scenarios == ()
+        assert merged.missing_shards == ()
         assert outcomes(bundle) == outcomes(whole)
         assert bundle.certificate.mqs == whole.certificate.mqs
         assert bundle.certificate.plan_digest == whole.certificate.plan_digest

@@ -84,7 +84,7 @@ def test_a_shard_whose_model_is_not_here_is_complete_and_judges_nothing(tmp_path
     shard = read_shard(tmp_path / "s001")
     assert len(shard.records) == sum(len(cell.scenarios) for cell in PLAN.cells)
     merged, (bundle,) = merge_shards([tmp_path / "s001"], PLAN, out=tmp_path / "merged")
-    assert merged.missing_scenarios == ()
+    assert merged.missing_shards == ()
     assert bundle.certificate.status is Status.INCONCLUSIVE
 
 

@@ -109,7 +109,7 @@ def test_merged_shards_score_as_one_run(tmp_path: Path) -> None:
     folders = [write_shard(tmp_path / name, SHARDED, name) for name in names]
     for number, order in enumerate((folders, folders[::-1])):
         merged, bundles = merge_shards(order, SHARDED, out=tmp_path / f"merged-{number}")
-        assert merged.missing_scenarios == ()
+        assert merged.missing_shards == ()
         assert [bundle.plan.playbooks[0].name for bundle in bundles] == ["one", "two"]
         for bundle in bundles:
             own = bundle.plan

@@ -1,10 +1,13 @@
+from typing import Any
+
 import msgspec
 import pytest
+from hypothesis import given
 
 from aprqa_ci.planning.plan import PLAN_SCHEMA, PlacedOut, Plan, digest_for_playbook, plan_digest
-from aprqa_ci.wire import decode_wire, pretty_json
+from aprqa_ci.wire import decode_wire, digest_of, pretty_json
 from tests.cells import cell_of, plan_of
-from tests.playbooks import planned, playbook_data
+from tests.playbooks import made_playbooks, planned, playbook_data
 
 PLAN = planned(playbook_data("one"), playbook_data("two"), tier="quick", shards=2)
 
@@ -67,3 +70,11 @@ def test_a_plan_keeps_its_digest_when_the_models_grow() -> None:
     # set: `new: int | UnsetType = UNSET`.
     plan = plan_of(cell_of(checks=["F-STAB-REPEAT-001"]))
     assert plan_digest(plan) == "ee1ffe7d43ea8e454ae12b25db7b1c6fcd1a15f7ef42e99d976ce9a7863aff0c"
+
+
+@given(made_playbooks())
+def test_the_digest_of_a_plan_is_that_of_its_canonical_json(playbook: dict[str, Any]) -> None:
+    plan = planned(playbook)
+    assert plan_digest(plan) == digest_of(plan)
+    none = msgspec.structs.replace(plan, cells=())
+    assert plan_digest(none) == digest_of(none)
