@@ -43,12 +43,13 @@ _OUTCOMES = {
 
 
 def writable_cache(cache: Path, scratch: Path) -> Path:
-    """Return our cache, or the scratch directory where the cache cannot be written."""
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return scratch
-    return cache if os.access(cache, os.W_OK | os.X_OK) else scratch
+    """Return our cache, or the scratch directory where the cache cannot be written.
+
+    Nothing is made here: most runs keep nothing.
+    """
+    nearest = next(path for path in (cache, *cache.parents) if path.exists())
+    usable = nearest.is_dir() and os.access(nearest, os.W_OK | os.X_OK)
+    return cache if usable else scratch
 
 
 @dataclass(frozen=True, kw_only=True)
