@@ -32,6 +32,7 @@ from aprqa_ci.execution.preflight import PreflightProblem, refused_results
 from aprqa_ci.execution.result import ScenarioResult
 from aprqa_ci.execution.run import run_cells
 from aprqa_ci.planning.plan import Plan, digest_for_playbook, plan_digest
+from aprqa_ci.redaction import redaction_of
 
 __all__ = ["RunOptions", "RunOutput", "run_into"]
 
@@ -96,6 +97,9 @@ def run_into(
         _set_aside(path, environment.now())
     head = earlier.head if earlier else _new_head(options.run_id, digest, environment.now())
     evidence_host = host_of(host, __version__)
+    redaction = redaction_of(environment.environment)
+    if environment.redaction is not None:
+        redaction |= environment.redaction
     contexts = {
         playbook.name: RecordContext(
             run_id=head.run_id,
@@ -103,6 +107,7 @@ def run_into(
             hf_repo=playbook.model.hf_repo,
             host=evidence_host,
             attempt=options.attempt,
+            redaction=redaction,
         )
         for playbook in plan.playbooks
     }

@@ -16,6 +16,7 @@ from aprqa_ci.execution.host import HostDescription, describe_host
 from aprqa_ci.execution.machine import RunEnvironment
 from aprqa_ci.execution.preflight import PreflightWorld
 from aprqa_ci.planning.plan import Plan
+from aprqa_ci.redaction import Redaction
 from aprqa_ci.vocabulary import SizeCategory
 
 __all__ = ["Surroundings"]
@@ -37,6 +38,8 @@ class Surroundings:
     processors: int = field(default_factory=lambda: os.cpu_count() or 1)
     told: EngineOptions = field(default_factory=dict)
     """What engines are told by hand; the file that the environment names comes before it."""
+    redaction: Redaction | None = None
+    """Takes out of texts what was secret in an environment that is no longer whole."""
 
     @property
     def engine_options(self) -> EngineOptions:
@@ -63,6 +66,7 @@ class Surroundings:
             workers=self.workers,
             threads=1 if sizes == {SizeCategory.TINY} else threads,
             engine_options=self.engine_options,
+            redaction=self.redaction,
         )
 
     def measuring_environment(self, plan: Plan) -> RunEnvironment:

@@ -2,9 +2,9 @@
 
 import os
 import shutil
-import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,6 +54,7 @@ from aprqa_ci.github.outputs import MAX_SUMMARY_BYTES
 from aprqa_ci.github.publish import PublishOptions, publish
 from aprqa_ci.github.workflow_commands import Annotation, Level, annotate, stop_commands
 from aprqa_ci.markdown import bullets, code_span, heading, join
+from aprqa_ci.plain_text import visible
 from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.planning.matrix import groups_of, matrix_of
 from aprqa_ci.planning.plan import PlacedOut, plan_digest
@@ -63,6 +64,7 @@ from aprqa_ci.planning.runner_classes import (
     default_runners,
     read_runners,
 )
+from aprqa_ci.redaction import Redaction, redaction_of
 from aprqa_ci.reports.summary_markdown import render_summary
 from aprqa_ci.vocabulary import Outcome, Status
 from aprqa_ci.wire import pretty_json
@@ -101,6 +103,7 @@ def action() -> None:
     commands.
     """
     environment = dict(os.environ)
+    redaction = redaction_of(environment)
     if environment.get("INPUT_COMMAND") not in {Command.RESOLVE, Command.FETCH}:
         go_offline()
         environment = offline_environment(environment)
@@ -109,22 +112,30 @@ def action() -> None:
     # Nearly all that is printed holds words of models, playbooks and engines.
     with stop_commands(write):
         try:
-            _perform(environment, annotations)
+            _perform(environment, annotations, redaction)
         except AprqaError as error:
             ending = error
-            annotations += said_of(error)
+            annotations += said_of(error, redaction)
             silence(error)
         except Exception:  # noqa: BLE001 - a bug of ours: shown where it can give no orders
-            traceback.print_exc(file=sys.stdout)
+            write(redaction(visible(traceback.format_exc())))
             ending = InconclusiveError()
             text = "aprqa failed; this is a fault of aprqa and says nothing about the model"
             annotations.append(Annotation(level=Level.ERROR, title="aprqa", message=text))
-    annotate(annotations, write)
+    annotate(
+        [
+            replace(each, title=redaction(each.title), message=redaction(each.message))
+            for each in annotations
+        ],
+        write,
+    )
     if ending is not None:
         raise ending
 
 
-def _perform(environment: Mapping[str, str], annotations: list[Annotation]) -> None:
+def _perform(
+    environment: Mapping[str, str], annotations: list[Annotation], redaction: Redaction
+) -> None:
     problems: list[Problem] = []
     inputs, context = None, None
     try:
@@ -143,6 +154,7 @@ def _perform(environment: Mapping[str, str], annotations: list[Annotation]) -> N
         environment={name: text for name, text in environment.items() if name not in _TOKENS},
         out=log_console(),
         annotations=annotations,
+        redaction=redaction,
     )
     match inputs.command:
         case Command.PLAN:

@@ -15,6 +15,7 @@ from aprqa_ci.github.inputs import ActionInputs
 from aprqa_ci.github.outputs import append_summary, set_outputs
 from aprqa_ci.github.workflow_commands import Annotation, Level
 from aprqa_ci.plain_text import visible
+from aprqa_ci.redaction import Redaction, redaction_of
 
 __all__ = ["MOST_NAMED", "ActionStep", "log_console", "named", "said_of", "silence", "write"]
 
@@ -32,15 +33,21 @@ class ActionStep:
     environment: Mapping[str, str]
     out: Console
     annotations: list[Annotation] = field(default_factory=list)
+    redaction: Redaction = field(default_factory=lambda: redaction_of({}))
+    """Takes the job's secrets, which ``environment`` lacks, out of what is said."""
 
     @property
     def surroundings(self) -> Surroundings:
         """The outside world of what the step runs."""
-        return Surroundings(environment=self.environment, workers=self.inputs.workers)
+        return Surroundings(
+            environment=self.environment,
+            workers=self.inputs.workers,
+            redaction=self.redaction,
+        )
 
     def say(self, text: str) -> None:
         """Print a line that may hold words of others."""
-        self.out.print(Text(visible(text)), soft_wrap=True)
+        self.out.print(Text(self.redaction(visible(text))), soft_wrap=True)
 
     def note(self, level: Level, title: str, message: str, file: str = "") -> None:
         """Annotate the run when the step ends."""
@@ -57,14 +64,14 @@ class ActionStep:
             append_summary(Path(path), markdown)
 
 
-def said_of(error: AprqaError) -> list[Annotation]:
-    """Print an error, and return it as annotations."""
+def said_of(error: AprqaError, redaction: Redaction) -> list[Annotation]:
+    """Print an error without secrets, and return it as annotations."""
     if isinstance(error, InputError):
         problems = list(error.problems)
     else:
         problems = [Problem(what=str(error))] if str(error) else []
     for problem in problems:
-        write(visible(f"error: {problem}") + "\n")
+        write(redaction(visible(f"error: {problem}")) + "\n")
     return [
         Annotation(
             level=Level.ERROR,

@@ -1,5 +1,6 @@
 """The steps of a workflow that fetch models, and what the steps after them take from these."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from aprqa_ci.certification.fetching import fetch_for, fetch_world, resolve_for
@@ -59,7 +60,7 @@ def surroundings_offline(step: ActionStep) -> Surroundings:
     if _keeps_its_own(step) or not _cache(step).is_dir():
         return step.surroundings
     environment = {**step.environment, "HF_HUB_CACHE": str(_cache(step).resolve())}
-    return Surroundings(environment=environment, workers=step.inputs.workers)
+    return replace(step.surroundings, environment=environment)
 
 
 def _world(step: ActionStep) -> FetchWorld:

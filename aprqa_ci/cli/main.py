@@ -1,5 +1,6 @@
 """The command line: which commands there are, and what each way of ending means."""
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -9,6 +10,8 @@ import click
 from aprqa_ci import __version__
 from aprqa_ci.cli.signals import signals_as_errors
 from aprqa_ci.errors import AprqaError, InconclusiveError, InputError
+from aprqa_ci.plain_text import visible
+from aprqa_ci.redaction import redaction_of
 
 __all__ = ["cli", "run"]
 
@@ -107,4 +110,6 @@ def run(arguments: Sequence[str], *, last: bool = False) -> int:
 
 
 def _say(text: str) -> None:
+    # Of variables that a command has taken out of the environment, the known shapes are found.
+    text = redaction_of(os.environ)(visible(text))
     click.echo(f"{click.style('error:', fg='red', bold=True)} {text}", err=True)

@@ -65,7 +65,7 @@ def run(
     A shard leaves its evidence and a manifest in OUTPUT, for `aprqa merge`. A playbook leaves a
     bundle in OUTPUT/<playbook name>; nothing is registered.
     """
-    go_offline()
+    redaction = go_offline()
     if source.endswith(".json"):
         if options != PlanOptions():
             msg = "a plan says what is run; what narrows it belongs to `plan`"
@@ -77,7 +77,7 @@ def run(
             run_id=run_id,
             resume=resume,
             models=models,
-            surroundings=Surroundings(workers=workers, told=engine_options),
+            surroundings=Surroundings(workers=workers, told=engine_options, redaction=redaction),
             output=output,
         )
         return
@@ -87,7 +87,7 @@ def run(
     if shard is not None:
         msg = "--shard needs a plan; make one with `aprqa plan PLAYBOOK -o plan.json`"
         raise InputError(msg)
-    surroundings = Surroundings(workers=workers, told=engine_options)
+    surroundings = Surroundings(workers=workers, told=engine_options, redaction=redaction)
     plan = make_plan(
         [source],
         options=options,

@@ -1,6 +1,6 @@
 """From execution's results to evidence records, and back to what conclusions need of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -19,6 +19,7 @@ from aprqa_ci.execution.host import HostDescription
 from aprqa_ci.execution.result import AnswerKind, ScenarioResult
 from aprqa_ci.gates import gate_catalogue
 from aprqa_ci.planning.identifiers import cell_of
+from aprqa_ci.redaction import Redaction, redaction_of
 from aprqa_ci.vocabulary import Outcome
 
 __all__ = ["RecordContext", "carried_over", "cell_result", "host_of", "record_of", "utc_text"]
@@ -38,6 +39,8 @@ class RecordContext:
     hf_repo: str
     host: EvidenceHost
     attempt: int = 1
+    redaction: Redaction = field(default_factory=lambda: redaction_of({}))
+    """Takes secrets out of what engines, models and errors say."""
 
 
 def utc_text(moment: datetime) -> str:
@@ -59,7 +62,10 @@ def host_of(host: HostDescription, tool_version: str) -> EvidenceHost:
 def record_of(
     result: ScenarioResult, context: RecordContext, *, identifier: UUID
 ) -> EvidenceRecord:
-    """Return the record of a result. Pure.
+    """Return the record of a result, without secrets. Pure.
+
+    This is the one way into evidence: what has passed here is fit to be published. Texts that the
+    plan holds already, the prompt among them, stay as they are.
 
     Args:
         result: the result.
@@ -67,6 +73,7 @@ def record_of(
         identifier: a fresh random UUID.
     """
     cell, scenario, case = result.cell, result.scenario, result.scenario.prompt
+    clean = context.redaction
     gate = gate_catalogue()[scenario.gate_id]
     org, _, name = context.hf_repo.partition("/")
     metadata = {
@@ -78,8 +85,8 @@ def record_of(
         MetadataKey.QUANTIZATION: cell.quantization or "",
         MetadataKey.CAUSE: str(result.cause or ""),
         MetadataKey.KIND: result.kind,
-        MetadataKey.ORACLES: result.oracles,
-        MetadataKey.FINISH: result.finish,
+        MetadataKey.ORACLES: clean(result.oracles),
+        MetadataKey.FINISH: clean(result.finish),
         MetadataKey.SUITE: case.suite if case else "",
     }
     if result.source is not None:
@@ -90,9 +97,9 @@ def record_of(
     if result.engine is not None:
         metadata |= {
             MetadataKey.ENGINE: result.engine.engine,
-            MetadataKey.ENGINE_VERSION: result.engine.version,
-            MetadataKey.DEVICE: result.engine.device,
-            MetadataKey.INVOCATION: result.engine.invocation,
+            MetadataKey.ENGINE_VERSION: clean(result.engine.version),
+            MetadataKey.DEVICE: clean(result.engine.device),
+            MetadataKey.INVOCATION: clean(result.engine.invocation),
         }
     return EvidenceRecord(
         id=identifier.hex,
@@ -110,9 +117,9 @@ def record_of(
             oracle_type=case.oracle.kind if case else gate.made_by,
         ),
         outcome=result.outcome,
-        reason=result.reason,
-        output=result.output,
-        stderr=result.stderr,
+        reason=clean(result.reason),
+        output=clean(result.output),
+        stderr=None if result.stderr is None else clean(result.stderr),
         exit_code=result.exit_code,
         metrics=EvidenceMetrics(
             tokens_per_second=_rounded(result.metrics.tokens_per_second),

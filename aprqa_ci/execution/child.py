@@ -22,23 +22,13 @@ import msgspec
 from aprqa_ci.execution.fetching.offline import offline_environment
 from aprqa_ci.execution.host import oom_kills
 from aprqa_ci.execution.protocol import Reply, Request, decode_reply, encode
+from aprqa_ci.redaction import Redaction, is_withheld, redaction_of, without_torn_word
 
 __all__ = ["CellChild", "ChildDiedError", "ChildTimeoutError", "Children"]
 
 _MAX_STDERR = 16 << 10
 _MAX_REPLY = 64 << 20
 _CLOSE_SECONDS = 5.0
-_SECRETS = (
-    "TOKEN",
-    "SECRET",
-    "PASSWORD",
-    "PASSWD",
-    "CREDENTIAL",
-    "API_KEY",
-    "APIKEY",
-    "ACCESS_KEY",
-    "PRIVATE_KEY",
-)
 
 
 class ChildTimeoutError(Exception):
@@ -118,6 +108,7 @@ class CellChild:
         threads: int,
         children: Children,
         secrets: tuple[str, ...] = (),
+        redaction: Redaction | None = None,
         command: tuple[str, ...] = (sys.executable, "-P", "-m", "aprqa_ci.execution.worker"),
     ) -> None:
         """Start the child.
@@ -127,12 +118,15 @@ class CellChild:
             threads: how many threads the engine may use.
             children: where the child is noted while it lives.
             secrets: names of variables that the engine needs although they look like secrets.
+            redaction: takes out of what the child says more than ``environment`` tells of.
             command: what to start.
 
         Raises:
             OSError: the process cannot be started.
         """
         self._children = children
+        own = redaction_of(environment, also=secrets)
+        self._redaction = own if redaction is None else own | redaction
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         read_end, write_end = os.pipe()
         try:
@@ -176,10 +170,11 @@ class CellChild:
         except msgspec.DecodeError as error:
             # Only a child whose engine scribbles over memory or descriptors can get here.
             self.kill()
+            what = self._redaction(str(error))
             raise ChildDiedError(
-                self._process.returncode, f"{error}\n{self.stderr()}", unreadable=True
+                self._process.returncode, f"{what}\n{self.stderr()}", unreadable=True
             ) from error
-        return reply
+        return self._redaction.of(reply)
 
     def _write(self, data: bytes, deadline: float, timeout_s: float) -> None:
         # A child that hangs reads nothing, and a long prompt does not fit the pipe.
@@ -229,7 +224,8 @@ class CellChild:
         # pread, for the child writes through the same file offset.
         descriptor = self._stderr.fileno()
         start = max(0, os.fstat(descriptor).st_size - _MAX_STDERR)
-        return os.pread(descriptor, _MAX_STDERR, start).decode("utf-8", "replace")
+        text = os.pread(descriptor, _MAX_STDERR, start).decode("utf-8", "replace")
+        return self._redaction(without_torn_word(text) if start else text)
 
     @property
     def pid(self) -> int:
@@ -282,11 +278,11 @@ class CellChild:
 def _child_environment(
     environment: Mapping[str, str], threads: int, secrets: tuple[str, ...]
 ) -> dict[str, str]:
-    """Return the environment without other secrets, offline, and with the thread count set."""
+    """Return what engines get: nothing that is withheld, offline, and the thread count."""
     kept = {
         name: value
         for name, value in offline_environment(environment).items()
-        if name in secrets or not any(word in name.upper() for word in _SECRETS)
+        if name in secrets or not is_withheld(name)
     }
     count = str(threads)
     return kept | {

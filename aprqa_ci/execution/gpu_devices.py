@@ -1,8 +1,11 @@
 """What the NVIDIA driver says of the devices that a process of ours would see."""
 
+import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+
+from aprqa_ci.redaction import is_withheld
 
 __all__ = ["GpuDevice", "RunCommand", "run_command", "visible_devices"]
 
@@ -27,7 +30,12 @@ def run_command(command: Sequence[str]) -> str | None:
     """Run a command of this machine; see :data:`RunCommand`."""
     try:
         done = subprocess.run(
-            command, capture_output=True, text=True, timeout=_COMMAND_SECONDS, check=True
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_COMMAND_SECONDS,
+            check=True,
+            env={name: text for name, text in os.environ.items() if not is_withheld(name)},
         )
     except (OSError, subprocess.SubprocessError):
         return None

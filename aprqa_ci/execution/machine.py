@@ -17,6 +17,7 @@ from aprqa_ci.execution.result import ScenarioResult
 from aprqa_ci.execution.stop_rule import StopRule
 from aprqa_ci.gates import gate_catalogue
 from aprqa_ci.planning.plan import Plan, PlannedCell
+from aprqa_ci.redaction import Redaction
 
 __all__ = ["Machine", "Observer", "RunEnvironment", "RunStoppedError"]
 
@@ -58,6 +59,8 @@ class RunEnvironment:
     """What each engine is told on this machine, by its name."""
     machine: str = ""
     """What kind of machine this is, in the words of a baseline's ``machines``."""
+    redaction: Redaction | None = None
+    """Takes secrets that are no longer in ``environment`` out of what engines say."""
 
 
 class Machine:
@@ -123,6 +126,7 @@ class Machine:
             threads=self.environment.threads,
             children=self._children,
             secrets=secrets,
+            redaction=self.environment.redaction,
         )
 
     def record(self, result: ScenarioResult) -> None:

@@ -32,6 +32,7 @@ BASE = {
     "markdown",
     "plain_text",
     "quantizations",
+    "redaction",
     "vocabulary",
     "wire",
 }

@@ -23,6 +23,7 @@ from aprqa_ci.execution.processes import (
     kill_all,
     process_ids,
 )
+from aprqa_ci.redaction import without_torn_word
 
 __all__ = [
     "HIDDEN_GPUS",
@@ -206,7 +207,10 @@ class ServerProcess:
 
 def last_words(log: str) -> str:
     """Return the end of a log, as long as a message may quote it."""
-    return log.strip()[-_QUOTED_CHARS:] or "it wrote nothing"
+    text = log.strip()
+    if len(text) > _QUOTED_CHARS:
+        text = without_torn_word(text[-_QUOTED_CHARS:])
+    return text or "it wrote nothing"
 
 
 def start_server(
