@@ -52,6 +52,8 @@ class Behaviour:
     """Whether it ignores a polite end."""
     child: bool = False
     """Whether it starts a process of its own that never ends."""
+    models: tuple[str, ...] = ()
+    """What ``/v1/models`` lists; no request is answered then that does not name the first."""
     extra: dict[str, Any] = field(default_factory=dict)
     """More keys of its replies."""
 
@@ -156,6 +158,10 @@ class Handler(BaseHTTPRequestHandler):
     answered = 0
 
     def do_GET(self) -> None:
+        if self.path == "/v1/models" and self.behaviour.models:
+            listed = [{"id": name, "object": "model"} for name in self.behaviour.models]
+            self.reply(200, json.dumps({"object": "list", "data": listed}))
+            return
         self.reply(200 if self.path == "/health" else 404, self.behaviour.health)
 
     def do_POST(self) -> None:
@@ -172,6 +178,9 @@ class Handler(BaseHTTPRequestHandler):
             sound = False
         if not sound:
             self.reply(422, "missing field")
+            return
+        if self.behaviour.models and asked.get("model") != self.behaviour.models[0]:
+            self.reply(404, json.dumps({"error": {"message": "no such model"}}))
             return
         if self.behaviour.exit and Handler.answered >= self.behaviour.after:
             die(self.behaviour.exit)

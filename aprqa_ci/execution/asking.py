@@ -13,6 +13,7 @@ from aprqa_ci.execution.engines.interface import (
     Message,
     PromptRefusedError,
     Sampling,
+    ServedModel,
     Session,
 )
 from aprqa_ci.execution.engines.openai_client import OpenAIClient
@@ -160,15 +161,19 @@ def asker_for(session: Session, modality: Modality, stack: ExitStack) -> Asker:
     if modality is not Modality.SERVE:
         return SessionAsker(session)
     served = stack.enter_context(session.serve())
-    client = OpenAIClient(
+    model = served.model or _client(served, None).only_model()
+    return ServeAsker(_client(served, model))
+
+
+def _client(served: ServedModel, model: str | None) -> OpenAIClient:
+    return OpenAIClient(
         served.base_url,
         timeout_s=_CLIENT_TIMEOUT_S,
-        model=served.model,
+        model=model,
         api_key=served.api_key,
         foreign=served.foreign,
         settings=served.settings,
     )
-    return ServeAsker(client)
 
 
 def _opening(question: Question) -> list[Message]:

@@ -28,7 +28,12 @@ from aprqa_ci.execution.engines.apr_served import (
     routes_of,
 )
 from aprqa_ci.execution.engines.apr_session import HeldModel
-from aprqa_ci.execution.engines.interface import Device, EngineAbsentError, EngineFailedError
+from aprqa_ci.execution.engines.interface import (
+    Device,
+    EngineAbsentError,
+    EngineFailedError,
+    NotOfferedError,
+)
 from aprqa_ci.execution.engines.openai_client import OpenAIClient
 from aprqa_ci.execution.engines.server_process import (
     ServerEndedError,
@@ -150,9 +155,13 @@ def open_served(opening: Opening) -> AprServedSession:
     with contextlib.ExitStack() as starting:
         starting.callback(server.stop)
         try:
-            routes = routes_of(OpenAIClient(base_url, timeout_s=60.0))
+            client = OpenAIClient(base_url, timeout_s=60.0)
+            routes, model = routes_of(client), client.only_model()
         except EngineFailedError as error:
             what = f"apr serve does not answer: {error}"
+            raise NoServerError(what) from error
+        except NotOfferedError as error:
+            what = f"apr serve was given one model: {error}"
             raise NoServerError(what) from error
         if not routes:
             what = "apr serve is healthy and has no route that answers"
@@ -182,7 +191,7 @@ def open_served(opening: Opening) -> AprServedSession:
         )
         starting.pop_all()
     kind = AprTalkingSession if talking else AprServedSession
-    return kind(held, server, base_url, routes)
+    return kind(held, server, base_url, routes, model)
 
 
 def _started(opening: Opening) -> tuple[ServerProcess, str]:

@@ -41,14 +41,29 @@ class AprServedSession(AprSession):
     """A model behind one ``apr serve``, asked for raw text that was rendered here."""
 
     def __init__(
-        self, held: HeldModel, server: ServerProcess, base_url: str, routes: frozenset[str]
+        self,
+        held: HeldModel,
+        server: ServerProcess,
+        base_url: str,
+        routes: frozenset[str],
+        model: str | None = None,
     ) -> None:
+        """Take over a server that is ready.
+
+        Args:
+            held: what every session of the tool knows.
+            server: the process, which is ended with the session.
+            base_url: its address.
+            routes: which of the routes that are known here it has.
+            model: what it calls the model, where it says so.
+        """
         super().__init__(held)
+        self._model = model
         self._server = server
         self._base_url = base_url
         self._routes = routes
         # The limit of a scenario is its parent's affair.
-        self._client = OpenAIClient(base_url, timeout_s=3600.0)
+        self._client = OpenAIClient(base_url, timeout_s=3600.0, model=model)
 
     def complete(
         self,
@@ -101,7 +116,7 @@ class AprServedSession(AprSession):
             self._require_server()
             what = f"apr's server does not answer as OpenAI's do: {error}"
             raise NotOfferedError(what) from error
-        yield ServedModel(base_url=self._base_url)
+        yield ServedModel(base_url=self._base_url, model=self._model)
 
     def close(self) -> None:
         """End the server with all that it has started; safe to call twice."""
@@ -126,6 +141,8 @@ class AprServedSession(AprSession):
             "stream": False,
             "stop": list(sampling.stop),
         }
+        if self._model is not None:
+            request["model"] = self._model
         started = time.perf_counter()
         try:
             reply = self._client.post_raw(route, json.dumps(request).encode(), _JSON)

@@ -171,8 +171,8 @@ class ServedModel:
 
     base_url: str
     """``http://127.0.0.1:PORT``; ``/health``, ``/v1/completions``, ``/v1/chat/completions``."""
-    model: str = "model"
-    """What requests call the model."""
+    model: str | None = None
+    """What requests call the model; learned from ``/v1/models`` where the session does not say."""
     api_key: str = field(default="", repr=False)
     """Sent with every request; of somebody else's server alone."""
     foreign: bool = False

@@ -19,6 +19,7 @@ from aprqa_ci.execution.engines.interface import (
     Answer,
     EngineFailedError,
     Message,
+    NotOfferedError,
     PromptRefusedError,
     Sampling,
 )
@@ -56,7 +57,8 @@ class OpenAIClient:
         base_url: ``http://127.0.0.1:PORT``. Only loopback is spoken to: what is measured must not
             depend on a network.
         timeout_s: the most seconds that one request may take, connecting and reading included.
-        model: what the server calls the model; one with a single model takes any name.
+        model: what the server calls the model. Without it requests say ``model``, which many a
+            server with a single model takes; others want :meth:`only_model`.
         api_key: is sent as the bearer of every request.
         foreign: whether the server is somebody else's: it may be anywhere, over HTTPS too, and its
             errors mean what :func:`raise_error` says of such.
@@ -71,7 +73,7 @@ class OpenAIClient:
         base_url: str,
         timeout_s: float,
         *,
-        model: str = "model",
+        model: str | None = None,
         api_key: str = "",
         foreign: bool = False,
         settings: Mapping[str, float] = MappingProxyType({}),
@@ -96,7 +98,7 @@ class OpenAIClient:
         self._port = port
         self._path = parts.path.rstrip("/")
         self._timeout_s = timeout_s
-        self._model = model
+        self._model = model or "model"
         self._api_key = api_key
         self._foreign = foreign
         self._settings = dict(settings)
@@ -114,6 +116,22 @@ class OpenAIClient:
         if reply.status != 200:
             raise_error(reply.status, reply.body, foreign=self._foreign)
         return decode_reply(reply.body, ModelList).data
+
+    def only_model(self) -> str | None:
+        """Return what the server calls its model, or nothing where it does not say.
+
+        Raises:
+            EngineAbsentError: it is somebody else's and does not let us in, or has no time.
+            NotOfferedError: it has several, and so which one is meant must be told.
+        """
+        try:
+            names = [entry.id for entry in self.models()]
+        except (EngineFailedError, NotOfferedError):
+            return None
+        if len(names) > 1:
+            what = f"the server has {len(names)} models, and it is not known which is meant"
+            raise NotOfferedError(what)
+        return names[0] if names else None
 
     def health(self) -> int:
         """Return the status code of ``GET /health``.

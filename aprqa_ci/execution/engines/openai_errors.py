@@ -1,7 +1,8 @@
 """What the error replies of OpenAI-compatible servers mean, and whose fault each is.
 
 Servers agree on little: llama.cpp and OpenAI name a type or a code for a prompt that is too long,
-vLLM and SGLang say it in words under status 400, TGI under 422 with ``error`` as plain text.
+vLLM and SGLang say it in words under status 400, TGI under 422 with ``error`` as plain text. Only
+llama.cpp's was seen; the others are written from memory.
 """
 
 import re

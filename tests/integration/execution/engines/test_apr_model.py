@@ -5,12 +5,14 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from aprqa_ci.errors import InputError
+from aprqa_ci.execution.asking import Question, asker_for
 from aprqa_ci.execution.child import CellChild, ChildDiedError, Children
 from aprqa_ci.execution.engines.apr import AprEngine
 from aprqa_ci.execution.engines.apr_process import AprTimeoutError, run_apr
@@ -18,6 +20,7 @@ from aprqa_ci.execution.engines.conformance import CheckState, bundled_model, ch
 from aprqa_ci.execution.engines.interface import (
     Capability,
     ConversingSession,
+    DescribedSession,
     EngineAbsentError,
     EngineFailedError,
     Message,
@@ -264,6 +267,24 @@ def test_serving_needs_replies_as_openai_makes_them(opened: Callable[..., Sessio
         assert served.base_url.startswith("http://127.0.0.1:")
     with pytest.raises(NotOfferedError, match="not answer as OpenAI's"), opened().serve():
         pass
+
+
+def test_a_server_that_insists_on_its_models_name_is_told_it(
+    opened: Callable[..., Session],
+) -> None:
+    session = opened(shape="openai", models=("tiny-model",))
+    assert ask(session) == "82"
+    with ExitStack() as stack:
+        asker = asker_for(session, Modality.SERVE, stack)
+        question = Question(turns=(SUM[0].content,), sampling=Sampling())
+        assert asker.ask(question).text == "82"
+
+
+def test_a_server_with_several_models_is_none_to_rely_on(opened: Callable[..., Session]) -> None:
+    session = opened(shape="openai", models=("tiny-model", "another"))
+    assert isinstance(session, DescribedSession)
+    assert "has 2 models" in session.invocation
+    assert ask(session) == "82"
 
 
 def test_another_program_of_that_name_is_not_the_tool(make: Make, tmp_path: Path) -> None:

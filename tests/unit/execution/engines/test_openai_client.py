@@ -15,6 +15,7 @@ from aprqa_ci.execution.engines import openai_client
 from aprqa_ci.execution.engines.interface import (
     EngineFailedError,
     Message,
+    NotOfferedError,
     PromptRefusedError,
     Sampling,
 )
@@ -299,3 +300,33 @@ def test_a_reply_that_breaks_off_is_an_engine_failure() -> None:
 def test_headers_that_cannot_be_sent_are_an_engine_failure() -> None:
     with scripted(b"") as client, pytest.raises(EngineFailedError):
         client.post_raw("/", b"", {"X": "a\nb"})
+
+
+@pytest.mark.parametrize(
+    ("reply", "name"),
+    [
+        (replied({"data": [{"id": "m-7"}]}), "m-7"),
+        (replied({"data": []}), None),
+        (replied(b"no such thing", 404), None),
+        (replied(b"<html>"), None),
+    ],
+)
+def test_what_a_server_calls_its_model(reply: bytes, name: str | None) -> None:
+    with scripted(reply) as client:
+        assert client.only_model() == name
+
+
+def test_one_of_several_models_is_not_guessed() -> None:
+    reply = replied({"data": [{"id": "a"}, {"id": "b"}]})
+    with scripted(reply) as client, pytest.raises(NotOfferedError, match="has 2 models"):
+        client.only_model()
+
+
+@pytest.mark.parametrize("model", [None, "m-7"])
+def test_the_model_is_named_in_every_request(model: str | None) -> None:
+    server = Scripted(replied({**text("a", "stop"), "usage": USAGE}))
+    try:
+        OpenAIClient(server.url, 5, model=model).complete("what", Sampling())
+    finally:
+        server.close()
+    assert json.loads(server.received.partition(b"\r\n\r\n")[2])["model"] == (model or "model")

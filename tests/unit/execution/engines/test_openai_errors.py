@@ -19,7 +19,7 @@ def body(message: str, kind: str = "BadRequestError", code: object = 400) -> byt
     return json.dumps({"error": {"message": message, "type": kind, "code": code}}).encode()
 
 
-# The bodies follow what each server's source sends; no such server was asked.
+# Written from memory of what these servers send: none was asked, and no source was looked up.
 @pytest.mark.parametrize(
     ("status", "reply", "foreign", "ours"),
     [
