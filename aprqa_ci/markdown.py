@@ -29,6 +29,7 @@ __all__ = [
     "join",
     "link",
     "table",
+    "title_text",
 ]
 
 _ALIGNMENTS = {"l": "left", "r": "right", "c": "center"}
@@ -78,6 +79,12 @@ def escape_text(text: str, limit: int = 1000) -> Inline:
     plain = _ISSUE.sub(_joined, _MENTION.sub(_joined, plain))
     plain = _UNDERSCORE.sub(r"\\_", plain.translate(_SPECIAL))
     return Inline(_BLOCK_START.sub(_guard, plain))
+
+
+def title_text(text: str, limit: int = 200) -> str:
+    """Return ``text`` as the title of an issue: no Markdown but code, and nobody is mentioned."""
+    plain = _unlinked(shorten(one_line(text), limit)).replace("`", "'")
+    return _ISSUE.sub(_joined, _MENTION.sub(_joined, plain))
 
 
 def code_span(text: str, limit: int = 200) -> Inline:

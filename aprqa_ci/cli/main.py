@@ -23,6 +23,7 @@ _COMMANDS = {
     "merge": ("merge", "Merge the evidence of shards and prove that it is complete."),
     "score": ("score", "Score evidence: gateways, categories, MQS, grade, status."),
     "triage": ("triage", "Say what failed, why that may be, and what to do next."),
+    "tickets": ("tickets", "Draft or open one GitHub issue for each cause of failures."),
     "report": ("report", "Write the reports of a bundle: Markdown, JSON, JUnit XML."),
     "register": ("register", "Update models.csv and the README table from a bundle."),
     "publish": ("publish", "Publish bundles to GitHub: a comment, or a certification PR."),

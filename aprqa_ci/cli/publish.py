@@ -5,15 +5,15 @@ import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from rich.text import Text
 
 from aprqa_ci.certification.bundle import read_bundle
+from aprqa_ci.cli.connecting import connect_to, in_a_job
 from aprqa_ci.cli.options import existing_directory
 from aprqa_ci.cli.output import console, raise_for
-from aprqa_ci.errors import DeliveryError, InputError, Problem
+from aprqa_ci.errors import DeliveryError
 from aprqa_ci.github.annotations import annotations_of
 from aprqa_ci.github.auto_merge import AutoMerge
 from aprqa_ci.github.comment import CommentMode
@@ -25,15 +25,11 @@ from aprqa_ci.github.publish import publish as publish_bundles
 from aprqa_ci.github.workflow_commands import (
     Annotation,
     Level,
-    add_mask,
     annotate,
     stop_commands,
 )
 from aprqa_ci.plain_text import visible
 from aprqa_ci.reports.summary_markdown import render_summary
-
-if TYPE_CHECKING:
-    from aprqa_ci.github.client import Client
 
 __all__ = ["publish"]
 
@@ -142,7 +138,9 @@ def publish(
         read,
         context=context,
         options=options,
-        connect=lambda: _connect(context, environment),
+        connect=lambda: connect_to(
+            context.repository, api_url=context.api_url, environment=environment
+        ),
     )
     _tell(done, context, environment)
     raise_for(read)
@@ -151,24 +149,9 @@ def publish(
         raise DeliveryError(msg)
 
 
-def _connect(context: EventContext, environment: Mapping[str, str]) -> "Client":
-    token = environment.get("GITHUB_TOKEN", "")
-    if not token:
-        hint = "give the step env: GITHUB_TOKEN: ${{ github.token }}"
-        raise InputError(Problem(what="GITHUB_TOKEN is not set", hint=hint))
-    try:
-        from aprqa_ci.github.client import connect  # noqa: PLC0415 - PyGithub is an extra
-    except ImportError as error:
-        hint = "pip install 'aprqa-ci[github]'"
-        raise InputError(Problem(what=f"publishing needs {error.name}", hint=hint)) from error
-    if environment.get("GITHUB_ACTIONS") == "true":
-        add_mask(token, sys.stdout.write)
-    return connect(context.repository, token=token, api_url=context.api_url)
-
-
 def _tell(done: Published, context: EventContext, environment: Mapping[str, str]) -> None:
     out = console()
-    in_job = environment.get("GITHUB_ACTIONS") == "true"
+    in_job = in_a_job(environment)
     # A text or a diff may hold what the runner would take as an order, wherever the line begins.
     with stop_commands(sys.stdout.write) if in_job else nullcontext():
         for line in done.lines:

@@ -1,6 +1,7 @@
 """``aprqa triage``."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -10,14 +11,15 @@ from rich.text import Text
 from aprqa_ci.certification.bundle import EVIDENCE_NAME, PLAN_NAME, read_plan
 from aprqa_ci.cli.output import console, write_out
 from aprqa_ci.evidence.reading import read_evidence
-from aprqa_ci.reports.run_report import reported_scenarios
+from aprqa_ci.reports.run_report import ReportedScenario, reported_scenarios
 from aprqa_ci.reports.triage import CauseTriage, GatewayTriage, Quote, Triage, triage_of
 from aprqa_ci.scoring.evaluate import score_evidence
 from aprqa_ci.scoring.policies import DEFAULT_POLICY, load_policy
+from aprqa_ci.scoring.score import Score
 from aprqa_ci.vocabulary import GatewayState
 from aprqa_ci.wire import pretty_json
 
-__all__ = ["triage", "triages"]
+__all__ = ["ScoredRun", "scored_runs", "triage", "triages"]
 
 _MOST_CELLS = 4
 
@@ -53,6 +55,31 @@ def triages(evidence: Path, plan_path: Path | None, policy: str) -> Iterator[Tri
     Raises:
         InputError: evidence or plan cannot be read, or there is no such policy.
     """
+    for run in scored_runs(evidence, plan_path, policy):
+        yield triage_of(run.score, run.scenarios, playbook_path=run.playbook_path)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoredRun:
+    """One playbook's run, scored."""
+
+    score: Score
+    scenarios: tuple[ReportedScenario, ...]
+    playbook_path: str | None
+    """Where the playbook is; absent without a plan."""
+
+
+def scored_runs(evidence: Path, plan_path: Path | None, policy: str) -> Iterator[ScoredRun]:
+    """Yield the run of each playbook in the evidence, scored.
+
+    Args:
+        evidence: an evidence file or a bundle.
+        plan_path: the plan; absent, plan.json beside the evidence if it is there.
+        policy: the id of a scoring policy.
+
+    Raises:
+        InputError: evidence or plan cannot be read, or there is no such policy.
+    """
     path = evidence / EVIDENCE_NAME if evidence.is_dir() else evidence
     beside = path.parent / PLAN_NAME
     plan = read_plan(plan_path or beside) if plan_path is not None or beside.exists() else None
@@ -61,9 +88,9 @@ def triages(evidence: Path, plan_path: Path | None, policy: str) -> Iterator[Tri
     for entry in plan.playbooks if plan is not None else (None,):
         name = None if entry is None else entry.name
         score = score_evidence(records, plan=plan, playbook=name, policy=loaded)
-        yield triage_of(
-            score,
-            reported_scenarios(score, records),
+        yield ScoredRun(
+            score=score,
+            scenarios=reported_scenarios(score, records),
             playbook_path=None if entry is None else entry.path,
         )
 

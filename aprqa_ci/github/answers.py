@@ -10,6 +10,7 @@ __all__ = [
     "CheckRun",
     "Comment",
     "Commit",
+    "Issue",
     "IssueEvent",
     "Label",
     "PullRequest",
@@ -79,6 +80,27 @@ class PullRequest(msgspec.Struct, frozen=True):
     """Who is asked now; who has answered is no longer among them."""
     requested_teams: tuple[_Team, ...] = ()
     auto_merge: _AutoMerge | None = None
+
+
+class _PullOfIssue(msgspec.Struct, frozen=True):
+    pass
+
+
+class Issue(msgspec.Struct, frozen=True):
+    """An issue, or a pull request as GitHub lists it among them."""
+
+    number: int
+    html_url: str
+    state: str
+    title: str
+    body: str | None = None
+    labels: tuple[Label, ...] = ()
+    user: User | None = None
+    """Absent when the account is gone."""
+    closed_at: str | None = None
+    state_reason: str | None = None
+    pull_request: _PullOfIssue | None = None
+    """Of a pull request alone."""
 
 
 class IssueEvent(msgspec.Struct, frozen=True):

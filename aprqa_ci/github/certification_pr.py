@@ -17,6 +17,7 @@ from aprqa_ci.certification.timings import TIMINGS_NAME
 from aprqa_ci.errors import DeliveryError, InputError
 from aprqa_ci.github.better_evidence import why_open_is_ahead
 from aprqa_ci.github.certified import Certified, certified_by
+from aprqa_ci.github.labels import deliver_labels
 from aprqa_ci.github.proposal import (
     Base,
     Declined,
@@ -228,7 +229,8 @@ def _pull_request(
     else:
         client.update_pull_request(standing.number, title=proposal.title, body=proposal.body)
         action = "updated"
-    _label(client, standing, proposal.labels)
+    there = [label.name for label in standing.labels]
+    deliver_labels(client, standing.number, there, proposal.labels, own=_OWN_LABELS)
     return _proposed(action, standing, placed)
 
 
@@ -238,16 +240,6 @@ def _proposed(
     placed: _Placed,
 ) -> Proposed:
     return Proposed(action=action, number=pull.number, url=pull.html_url, commit=placed.commit)
-
-
-def _label(client: "Client", pull: "PullRequest", wanted: tuple[str, ...]) -> None:
-    """Have our labels on the pull request; those of others stay."""
-    there = {label.name for label in pull.labels}
-    for name in sorted(there - set(wanted)):
-        if name.startswith(_OWN_LABELS):
-            client.remove_label(pull.number, name)
-    if missing := [name for name in wanted if name not in there]:
-        client.add_labels(pull.number, missing)
 
 
 def _same(one: str | None, other: str) -> bool:

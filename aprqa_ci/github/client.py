@@ -22,6 +22,7 @@ from aprqa_ci.github.answers import (
     User,
 )
 from aprqa_ci.github.git_data import GitData
+from aprqa_ci.github.issues import Issues
 from aprqa_ci.github.pull_course import PullCourse
 from aprqa_ci.github.refusals import Need, RefusedError
 from aprqa_ci.github.rest import Patience, Rest
@@ -33,6 +34,7 @@ MAX_ANNOTATIONS = 50
 
 _ACTIONS_BOT = "github-actions[bot]"
 _PULLS = "pull-requests: write"
+_LABELS = "pull-requests: write` or, for an issue, `issues: write"
 
 
 class _Repository(msgspec.Struct, frozen=True):
@@ -99,6 +101,11 @@ class Client:
     def course(self) -> PullCourse:
         """Reviews, auto-merge and the end of pull requests."""
         return PullCourse(rest=self.rest, repository=self.repository)
+
+    @property
+    def issues(self) -> Issues:
+        """Issues that are no pull requests."""
+        return Issues(rest=self.rest, repository=self.repository)
 
     def own_login(self) -> str:
         """Return whose name our comments carry.
@@ -180,13 +187,13 @@ class Client:
 
     def add_labels(self, number: int, names: Sequence[str]) -> None:
         """Add labels; GitHub makes those that the repository does not have."""
-        need = Need(what=f"label pull request #{number}", permission=_PULLS)
+        need = Need(what=f"label #{number}", permission=_LABELS)
         path = self._path(f"issues/{number}/labels")
         self.rest.change("POST", path, {"labels": list(names)}, list[Label], need)
 
     def remove_label(self, number: int, name: str) -> None:
         """Take a label away, if it is there."""
-        need = Need(what=f"label pull request #{number}", permission=_PULLS)
+        need = Need(what=f"label #{number}", permission=_LABELS)
         self.rest.remove(self._path(f"issues/{number}/labels/{quote(name, safe='')}"), need)
 
     # Checks and artifacts

@@ -108,6 +108,8 @@ class Repo:
             100,
         )  # id -> {"n": pull number, "body", "at", "up", "by"}
         self.labels, self.issue_labels = {}, {}  # name -> id; pull number -> [names]
+        self.issues: dict[int, dict[str, Any]] = {}  # number -> dict; numbers are shared with pulls
+        self.has_issues = True  # the repository setting
         self.checks = {}  # id -> dict
         self.runs, self.artifacts = {}, {}  # id -> dict
         self.actions_may_open_pulls = True  # the repository setting
@@ -969,6 +971,123 @@ class FakeHub:
             told.append(value)
         return self.page(request, told)
 
+    # -- issues --------------------------------------------------------------------------------
+
+    @staticmethod
+    def numbered(request, repo, number, level):
+        """An issue or a pull request; issues take a permission of their own."""
+        if number in repo.issues:
+            scope = "issues"
+        elif number in repo.pulls:
+            scope = "pull_requests"
+        else:
+            raise NotFound()
+        FakeHub.authorize("issues", f"{scope}:{level}", request.who)
+
+    def issue_object(self, repo, number):
+        if number in repo.pulls:  # GitHub lists pull requests among the issues
+            pull = repo.pulls[number]
+            url = f"{self.url(repo)}/pulls/{number}"
+            html = f"https://github.com/{repo.full}/pull/{number}"
+            of_pull = {"url": url, "html_url": html, "diff_url": html + ".diff"}
+            kept = {
+                **pull,
+                "labels": repo.issue_labels.get(number, []),
+                "state_reason": None,
+                "pull_request": {**of_pull, "patch_url": html + ".patch", "merged_at": None},
+            }
+        else:
+            kept = repo.issues[number]
+        text = json.dumps(self.example("issues/create", 201, repo))
+        value = json.loads(text.replace("/issues/1347", f"/issues/{number}"))
+        value.pop("pull_request", None)
+        value.pop("closed_by", None)
+        user = value["user"]
+        told = ("title", "body", "state", "state_reason", "closed_at", "created_at", "updated_at")
+        value.update(
+            {
+                **{key: kept[key] for key in told},
+                **({"pull_request": kept["pull_request"]} if "pull_request" in kept else {}),
+                "user": {**user, "login": kept["by"]},
+                "number": number,
+                "id": 7000 + number,
+                "labels": [
+                    self.label_object(repo, name) for name in repo.issue_labels.get(number, [])
+                ],
+                "assignee": None,
+                "assignees": [],
+                "milestone": None,
+                "comments": sum(comment["n"] == number for comment in repo.comments.values()),
+            }
+        )
+        return value
+
+    def add_issue(self, repo: Repo, **fields: Any) -> int:
+        """Also for tests: an issue, labels included."""
+        repo.last_pull += 1
+        dates = {"created_at": now(), "updated_at": now(), "closed_at": None}
+        defaults = {
+            "title": "t",
+            "body": "",
+            "state": "open",
+            "state_reason": None,
+            "by": "octocat",
+        }
+        labels = fields.pop("labels", [])
+        repo.issues[repo.last_pull] = {**defaults, **dates, **fields}
+        repo.issue_labels[repo.last_pull] = list(dict.fromkeys(labels))
+        return repo.last_pull
+
+    @staticmethod
+    def check_issue(repo, body):
+        if not repo.has_issues:
+            raise Err(410, "Issues are disabled for this repo")
+        if len(body.get("title") or "t") > 256:
+            raise invalid("Issue", field="title", code="custom", message="title is too long")
+        if len(body.get("body") or "") > MAX_COMMENT:
+            message = f"body is too long (maximum is {MAX_COMMENT} characters)"
+            raise invalid("Issue", field="body", code="custom", message=message)
+
+    @route("POST", "~/issues", "issues/create", "issues:write")
+    def create_issue(self, request, repo, body):
+        self.check_issue(repo, body)
+        fields = {key: body[key] for key in ("title", "body", "labels") if key in body}
+        number = self.add_issue(repo, by=request.who["login"], **fields)
+        return self.json(self.issue_object(repo, number), 201)
+
+    @route("GET", "~/issues", "issues/list-for-repo", "issues:read")
+    def list_issues(self, request, repo, body):
+        state = request.args.get("state", "open")
+        every = {**repo.issues, **repo.pulls}
+        numbers = [n for n in sorted(every, reverse=True) if state in ("all", every[n]["state"])]
+        return self.page(request, [self.issue_object(repo, number) for number in numbers])
+
+    @route("GET", "~/issues/<int:number>", "issues/get")
+    def get_issue(self, request, repo, body, number):
+        self.numbered(request, repo, number, "read")
+        return self.json(self.issue_object(repo, number))
+
+    @route("PATCH", "~/issues/<int:number>", "issues/update", "issues:write")
+    def update_issue(self, request, repo, body, number):
+        if number not in repo.issues:
+            raise NotFound()
+        self.check_issue(repo, body)
+        self.put_issue(repo, number, body)
+        return self.json(self.issue_object(repo, number))
+
+    @staticmethod
+    def put_issue(repo: Repo, number: int, body: dict[str, Any]) -> None:
+        """Also for tests: what a person changes."""
+        issue = repo.issues[number]
+        was = issue["state"]
+        told = ("title", "body", "state", "state_reason")
+        issue.update({key: body[key] for key in told if key in body}, updated_at=now())
+        if issue["state"] != was:
+            is_closed = issue["state"] == "closed"
+            issue["closed_at"] = now() if is_closed else None
+            default = "completed" if is_closed else "reopened"
+            issue["state_reason"] = body.get("state_reason", default)
+
     # -- comments ------------------------------------------------------------------------------
 
     def comment_object(self, repo, comment_id):
@@ -997,9 +1116,9 @@ class FakeHub:
             return
         raise invalid("IssueComment", field="body", code="custom", message=message)
 
-    @route("POST", "~/issues/<int:number>/comments", "issues/create-comment", "pull_requests:write")
+    @route("POST", "~/issues/<int:number>/comments", "issues/create-comment")
     def create_comment(self, request, repo, body, number):
-        self.pull(repo, number)
+        self.numbered(request, repo, number, "write")
         self.check_comment(body)
         return self.json(
             self.comment_object(repo, self.add_comment(repo, number, body["body"], request.who)),
@@ -1014,9 +1133,9 @@ class FakeHub:
         repo.comments[repo.last_comment] = comment
         return repo.last_comment
 
-    @route("GET", "~/issues/<int:number>/comments", "issues/list-comments", "pull_requests:read")
+    @route("GET", "~/issues/<int:number>/comments", "issues/list-comments")
     def list_comments(self, request, repo, body, number):
-        self.pull(repo, number)
+        self.numbered(request, repo, number, "read")
         ids = [i for i, comment in sorted(repo.comments.items()) if comment["n"] == number]
         return self.page(request, [self.comment_object(repo, i) for i in ids])
 
@@ -1050,9 +1169,9 @@ class FakeHub:
             "default": False,
         }
 
-    @route("POST", "~/issues/<int:number>/labels", "issues/add-labels", "pull_requests:write")
+    @route("POST", "~/issues/<int:number>/labels", "issues/add-labels")
     def add_labels(self, request, repo, body, number):
-        self.pull(repo, number)
+        self.numbered(request, repo, number, "write")
         names = repo.issue_labels.setdefault(number, [])
         for name in body["labels"] if isinstance(body, dict) else body:
             if name not in names:
@@ -1071,10 +1190,9 @@ class FakeHub:
         "DELETE",
         "~/issues/<int:number>/labels/<label>",
         "issues/remove-label",
-        "pull_requests:write",
     )
     def remove_label(self, request, repo, body, number, label):
-        self.pull(repo, number)
+        self.numbered(request, repo, number, "write")
         names = repo.issue_labels.get(number, [])
         if label not in names:
             raise Err(404, "Label does not exist")

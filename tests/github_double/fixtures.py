@@ -30,6 +30,12 @@ TOKENS: dict[str, dict[str, Any]] = {
     },
     # GITHUB_TOKEN of a pull request from a fork
     "fork": {**BOT, "github_token": True, "permissions": READ_ONLY},
+    # GITHUB_TOKEN of a job that keeps issues
+    "tickets": {
+        **BOT,
+        "github_token": True,
+        "permissions": {"contents": "read", "issues": "write"},
+    },
     # a token of somebody else's app
     "other": {"login": "other-app[bot]", "app": True, "permissions": "all"},
 }

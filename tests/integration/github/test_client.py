@@ -408,7 +408,7 @@ def test_labels_come_and_go(client: Client, hub: FakeHub, pull: int) -> None:
     client.remove_label(pull, "never there")
     assert hub.repo.issue_labels[pull] == ["certification"]
     fail(hub, "DELETE", "/labels", 403, body={"message": "Resource not accessible by integration"})
-    with pytest.raises(DeliveryError, match="could not label pull request #1"):
+    with pytest.raises(DeliveryError, match="could not label #1"):
         client.remove_label(pull, "certification")
 
 
