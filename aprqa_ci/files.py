@@ -4,11 +4,22 @@ import hashlib
 import os
 import re
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from aprqa_ci.errors import InputError, Problem
 
-__all__ = ["path_below", "read_bounded", "sha256_bytes", "sha256_file", "slug", "write_atomic"]
+__all__ = [
+    "atomic_stream",
+    "path_below",
+    "read_bounded",
+    "sha256_bytes",
+    "sha256_file",
+    "slug",
+    "write_atomic",
+]
 
 _CHUNK = 1 << 20
 
@@ -39,12 +50,25 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         OSError: the directory cannot be written. The old file is then untouched.
     """
+    with atomic_stream(path) as stream:
+        stream.write(data)
+
+
+@contextmanager
+def atomic_stream(path: Path) -> Iterator[BinaryIO]:
+    """Give a stream whose content is put at ``path`` in one step when the block ends well.
+
+    As ``write_atomic``, for what is too large to be held in memory.
+
+    Raises:
+        OSError: the directory cannot be written. The old file is then untouched.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         mode = path.stat().st_mode & 0o7777 if path.exists() else 0o644

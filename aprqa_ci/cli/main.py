@@ -25,6 +25,7 @@ _COMMANDS = {
     "triage": ("triage", "Say what failed, why that may be, and what to do next."),
     "tickets": ("tickets", "Draft or open one GitHub issue for each cause of failures."),
     "report": ("report", "Write the reports of a bundle: Markdown, JSON, JUnit XML."),
+    "export": ("export", "Export evidence to CSV, Parquet or the existing tool's object form."),
     "register": ("register", "Update models.csv and the README table from a bundle."),
     "publish": ("publish", "Publish bundles to GitHub: a comment, or a certification PR."),
     "action": ("action", "Run as a step of a GitHub Actions workflow."),
