@@ -27,6 +27,7 @@ from aprqa_ci.cli.action_step import (
     silence,
     write,
 )
+from aprqa_ci.cli.attest_step import attest_step
 from aprqa_ci.cli.fetch_step import fetch_step, models_for, resolve_step, surroundings_offline
 from aprqa_ci.cli.offline import go_offline
 from aprqa_ci.cli.output import (
@@ -81,7 +82,7 @@ OUTPUT_NAMES = {
     Command.RUN: (),
     Command.MERGE: (
         *("verdict", "mqs", "grade", "status", "certificate"),
-        *("pr-number", "pr-url", "comment-url"),
+        *("pr-number", "pr-url", "comment-url", "attest"),
     ),
 }
 """The outputs of the action by the command that sets them; certify and report set those of merge.
@@ -333,7 +334,7 @@ def _finish(step: ActionStep, bundles: Sequence[Bundle]) -> None:
             done.runs, limit=MAX_SUMMARY_BYTES, unverified=run is not None and run.is_fork
         )
     )
-    step.outputs({**_results(bundles), **done.outputs})
+    step.outputs({**_results(bundles), **done.outputs, "attest": attest_step(step, bundles)})
     if step.inputs.command is not Command.REPORT:
         raise_for(bundles)
     if done.failures:

@@ -35,6 +35,7 @@ _COMMANDS = {
     "align": ("align", "Compare playbooks and models.csv with family contracts."),
     "lock": ("lock", "Record what every playbook is, so that no change goes unseen."),
     "verify": ("verify", "Check the chain of digests of bundles again, offline."),
+    "attest": ("attest", "Write what a bundle says as an in-toto statement, to be signed."),
     "validate": ("validate", "Check playbooks, plans, evidence, certificates and models.csv."),
     "engines": ("engines", "Which engines are here, and how to get the others."),
     "gates": ("catalogues", "What each gate means."),

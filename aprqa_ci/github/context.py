@@ -93,6 +93,11 @@ class EventContext:
         return f"{self.server_url}/{self.repository}/actions/runs/{self.run_id}"
 
     @property
+    def attempt_url(self) -> str:
+        """Return where this attempt of the run is shown."""
+        return f"{self.run_url}/attempts/{self.run_attempt}"
+
+    @property
     def on_default_branch(self) -> bool:
         """Whether it runs on what the default branch holds."""
         return self.ref == f"refs/heads/{self.default_branch}"

@@ -56,6 +56,7 @@ class ActionInputs:
     auto_merge: AutoMerge | None = None
     close_superseded: bool | None = None
     author: str | None = None
+    attest: bool | None = None
     token: str = field(default="", repr=False)
     hf_token: str = field(default="", repr=False)
     output: Path = Path("aprqa-out")
@@ -89,6 +90,7 @@ _BELONGS = {
     "auto-merge": _PUBLISHING,
     "close-superseded": _PUBLISHING,
     "author": _MERGING | {Command.CERTIFY},
+    "attest": _PUBLISHING,
     "token": _EVERY,
     "hf-token": _HUB,
     "output": _EVERY,
@@ -146,6 +148,7 @@ def read_inputs(environment: Mapping[str, str]) -> ActionInputs:
         auto_merge=reader.optional("auto-merge", AutoMerge),
         close_superseded=reader.flag("close-superseded"),
         author=reader.matching("author", _AUTHOR, "a login, such as my-app[bot]"),
+        attest=reader.flag("attest"),
         token=reader.texts["token"].strip(),
         hf_token=reader.texts["hf-token"].strip(),
         output=reader.path("output") or ActionInputs.output,

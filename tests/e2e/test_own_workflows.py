@@ -72,6 +72,22 @@ def test_the_bundled_model_is_certified_and_a_forks_run_of_it_is_reported(
     registry = github.repo.git("show", f"{branch}:docs/certifications/models.csv")
     assert registry.splitlines()[-1].startswith("aprqa/aprqa-tiny,llama,")
 
+    # What is signed is what the pull request holds; nothing is signed here, and the stub says so.
+    (attestation,) = run.artifacts().glob("attestation-*/*.json")
+    assert attestation.parent.name == "attestation-aprqa-tiny-mvp-a1"
+    statement = json.loads(attestation.read_bytes())["unsigned"]
+    assert statement["predicateType"] == "https://in-toto.io/attestation/test-result/v0.1"
+    assert statement["predicate"]["result"] == "PASSED"
+    subjects = {each["name"]: each["digest"]["sha256"] for each in statement["subject"]}
+    for name in ("certificate.json", "evidence.json", "plan.json"):
+        path = f"{branch}:certifications/aprqa-tiny-mvp/{name}"
+        shown = github.repo.git("show", path, raw=True)
+        assert subjects[name] == hashlib.sha256(shown).hexdigest(), name
+    ours = ROOT / "aprqa_ci/data/models/aprqa-tiny/model.safetensors"
+    assert (
+        subjects["safetensors/model.safetensors"] == hashlib.sha256(ours.read_bytes()).hexdigest()
+    )
+
     # The same artifacts, as if a fork had left them: the reporter believes nothing of them.
     head = git(action_repository, "rev-parse", "HEAD").strip()
     number = github.hub.add_pull(github.repo, fork="mallory/consumer", head="patch", sha=head)
@@ -106,6 +122,32 @@ def test_the_bundled_model_is_certified_and_a_forks_run_of_it_is_reported(
     assert on == number
     assert "nverified" in body
     assert github.repo.checks == {}
+    assert reported.outputs("comment", "report", "aprqa")["attest"] == ""
+
+
+def test_what_is_signed_must_be_what_the_verdict_wrote(tmp_path: Path) -> None:
+    """The script of the job that signs, on what another job may have put in the artifact."""
+    workflow = yaml.safe_load((ROOT / WORKFLOWS / "certify.yml").read_text(encoding="utf-8"))
+    (step,) = (each for each in workflow["jobs"]["attest"]["steps"] if "run" in each)
+    env = {"PATH": os.environ["PATH"]}
+    for name, variable in (("predicate.json", "PREDICATE"), ("subjects.sha256", "SUBJECTS")):
+        (tmp_path / name).write_text(f"of the verdict: {name}")
+        env[variable] = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+
+    def checks() -> bool:
+        command = ["/bin/bash", "-e", "-o", "pipefail", "-c", step["run"]]
+        return subprocess.run(command, env=env, cwd=tmp_path, check=False).returncode == 0
+
+    assert checks()
+    for name in ("predicate.json", "subjects.sha256"):
+        kept = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(kept + b" ")
+        assert not checks()
+        (tmp_path / name).unlink()
+        assert not checks()
+        (tmp_path / name).write_bytes(kept)
+    env["SUBJECTS"] = ""
+    assert not checks()
 
 
 # ci.yml

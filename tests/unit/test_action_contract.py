@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from aprqa_ci.certification.statement import PREDICATE_TYPE
 from aprqa_ci.cli.action import OUTPUT_NAMES
 from aprqa_ci.github.inputs import INPUT_NAMES, Command
 
@@ -129,6 +130,42 @@ def test_the_shards_of_each_class_are_limited_as_the_plan_says() -> None:
     assert flat["shard"]["strategy"]["max-parallel"] == told
     assert flat["plan"]["outputs"]["max-parallel"] == "${{ steps.plan.outputs.max-parallel }}"
     assert flat["shard"]["timeout-minutes"] == "${{ matrix.timeout-minutes }}"
+
+
+def test_the_job_that_may_sign_runs_no_code_but_githubs() -> None:
+    jobs = yaml.safe_load((ROOT / ".github/workflows/certify.yml").read_text("utf-8"))["jobs"]
+    may = {name for name, job in jobs.items() if "id-token" in job["permissions"]}
+    assert may == {"attest"}
+    job = jobs["attest"]
+    assert set(job["permissions"]) == {"id-token", "attestations"}
+    used = [step["uses"].split("@")[0] for step in job["steps"] if "uses" in step]
+    assert used == ["actions/download-artifact", "actions/attest", "actions/upload-artifact"]
+    (script,) = (step for step in job["steps"] if "run" in step)
+    assert script["run"].endswith("| sha256sum --check --strict")
+    assert script["env"] == {
+        "PREDICATE": "${{ matrix.predicate }}",
+        "SUBJECTS": "${{ matrix.subjects }}",
+    }
+    signs = next(step for step in job["steps"] if "actions/attest@" in step.get("uses", ""))
+    assert signs["with"]["predicate-type"] == PREDICATE_TYPE
+
+
+def test_who_calls_the_reusable_workflow_gives_it_the_rights_that_its_jobs_ask_for() -> None:
+    # GitHub refuses to start a run whose called workflow asks for more than its caller has.
+    levels = ("none", "read", "write")
+    called = yaml.safe_load((ROOT / ".github/workflows/certify.yml").read_text("utf-8"))["jobs"]
+    callers = [*(ROOT / "examples").glob("*.yml"), *(ROOT / ".github/workflows").glob("*.yml")]
+    found = 0
+    for path in callers:
+        for job in yaml.safe_load(path.read_text("utf-8"))["jobs"].values():
+            if "/certify.yml" not in job.get("uses", ""):
+                continue
+            found += 1
+            for asked in (each["permissions"] for each in called.values()):
+                for scope, level in asked.items():
+                    given = job["permissions"].get(scope, "none")
+                    assert levels.index(given) >= levels.index(level), (path.name, scope)
+    assert found >= 5
 
 
 def shown_workflows() -> list[str]:

@@ -14,7 +14,7 @@ from aprqa_ci.errors import TerminatedRunError
 from aprqa_ci.evidence.journal import JOURNAL_NAME, Journal, JournalHead
 from aprqa_ci.evidence.merging import EVIDENCE_NAME, MANIFEST_NAME, ShardManifest, read_shard
 from aprqa_ci.evidence.reading import write_evidence
-from aprqa_ci.files import sha256_bytes
+from aprqa_ci.files import sha256_bytes, sha256_file
 from aprqa_ci.github.publish import Published
 from aprqa_ci.planning.plan import Plan, plan_digest
 from aprqa_ci.vocabulary import Outcome
@@ -268,7 +268,7 @@ def test_a_model_that_falls_short(action: Action) -> None:
     ended = action("merge")
     assert ended.code == 1
     assert outputs()["status"] == "BLOCKED"
-    verdict, gateway = annotations(ended)
+    _not_attested, verdict, gateway = annotations(ended)
     assert verdict.startswith("::error title=tiny%3A BLOCKED 0")
     path = SHARDED.playbooks[0].path
     assert gateway.startswith(f"::error title=tiny%3A gateway G1 failed,file={path},line=1::")
@@ -390,3 +390,86 @@ def test_all_in_one_job(action: Action, playbook: Path) -> None:
     ended = action("certify", playbooks=str(playbook))
     assert ended.code == 3, ended.out
     assert outputs()["status"] == "INCONCLUSIVE"
+
+
+ATTESTED = Path("aprqa-out/attestations/tiny")
+
+
+@pytest.fixture
+def published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Publishing that takes everything; what is done with GitHub is tested elsewhere."""
+    done = Published(lines=(), outputs={}, runs=(), failures=())
+    monkeypatch.setattr(action_module, "publish", lambda *_, **__: done)
+
+
+@pytest.mark.usefixtures("published")
+def test_what_is_published_is_made_ready_to_be_attested(action: Action) -> None:
+    leave("s001")
+    leave("s002")
+    assert action("merge", publish="auto", artifact_prefix="x-").code == 0
+    (entry,) = json.loads(outputs()["attest"])
+    assert (entry["bundle"], entry["artifact"]) == ("tiny", "x-attestations-a2")
+    assert entry["predicate"] == sha256_file(ATTESTED / "predicate.json")
+    assert entry["subjects"] == sha256_file(ATTESTED / "subjects.sha256")
+    statement = json.loads((ATTESTED / "statement.json").read_bytes())
+    assert statement["predicate"] == json.loads((ATTESTED / "predicate.json").read_bytes())
+    assert statement["predicate"]["url"] == (
+        "https://github.com/org/repo/actions/runs/77/attempts/2"
+    )
+    lines = (ATTESTED / "subjects.sha256").read_text().splitlines()
+    told = {line[66:]: {"sha256": line[:64]} for line in lines}
+    assert told == {each["name"]: each["digest"] for each in statement["subject"]}
+
+
+@pytest.mark.usefixtures("published")
+def test_a_verdict_against_the_model_is_attested_too(action: Action) -> None:
+    failed = {f"{SHARDED.cells[0].id}#G1-LOAD": Outcome.FALSIFIED}
+    leave("s001", outcomes=failed)
+    leave("s002", outcomes=failed)
+    assert action("merge", publish="auto").code == 1
+    assert json.loads(outputs()["attest"])
+    assert json.loads((ATTESTED / "predicate.json").read_bytes())["result"] == "FAILED"
+
+
+FORK = {
+    "pull_request": {
+        "number": 7,
+        "head": {"sha": SHA, "ref": "patch", "repo": {"full_name": "mallory/repo"}},
+        "base": {"sha": SHA, "ref": "main", "repo": {"full_name": "org/repo"}},
+    }
+}
+
+
+@pytest.mark.usefixtures("published")
+@pytest.mark.parametrize(
+    ("given", "payload", "why"),
+    [
+        ({"publish": "none"}, None, "nothing is published"),
+        ({"publish": "auto", "attest": "false"}, None, "as was asked"),
+        ({"publish": "auto", "GITHUB_EVENT_NAME": "pull_request"}, FORK, "a run for a fork"),
+    ],
+)
+def test_where_nothing_is_attested_a_notice_says_why(
+    action: Action, given: dict[str, str], payload: Any, why: str
+) -> None:
+    leave("s001")
+    leave("s002")
+    ATTESTED.mkdir(parents=True)  # of an earlier run on the same machine
+    ended = action("merge", payload, **given)
+    assert ended.code == 0, ended.out
+    assert outputs()["attest"] == ""
+    assert not ATTESTED.exists()
+    (notice,) = (each for each in annotations(ended) if "Not attested" in each)
+    assert notice.startswith("::notice ")
+    assert why in notice
+
+
+@pytest.mark.usefixtures("published")
+def test_without_a_verdict_nothing_is_attested(action: Action) -> None:
+    leave("s001")
+    leave("s002", code=3)
+    ended = action("merge", publish="auto")
+    assert ended.code == 3
+    assert outputs()["attest"] == ""
+    (notice,) = (each for each in annotations(ended) if "Not attested" in each)
+    assert "there is no verdict" in notice
