@@ -7,7 +7,7 @@ bundle makes the same bytes; who says so is the business of whoever signs it.
 
 from collections.abc import Iterator
 from enum import StrEnum
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -32,8 +32,8 @@ __all__ = [
     "subjects_of",
 ]
 
-STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
-PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
+STATEMENT_TYPE: Final = "https://in-toto.io/Statement/v1"
+PREDICATE_TYPE: Final = "https://in-toto.io/attestation/test-result/v0.1"
 
 _MOST_SUBJECTS = 1024
 """What GitHub's attestation action takes."""
