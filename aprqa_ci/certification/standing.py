@@ -1,8 +1,10 @@
 """What of earlier evidence still stands, so that it need not be asked again.
 
-An answer stands while everything that it came from is the same: the model's files, the engine and
-its version, this tool, and the question with how it is judged. A measurement stands on the same
-kind of machine. Nothing else does, and a failure is never carried over into another run.
+An answer stands while everything that it came from is the same: the model's files, the engine with
+its version and what it is told, this tool, and the question with how it is judged. Of a server that
+somebody else runs nobody knows whether it is the same, so nothing of it stands. A measurement
+stands on the same kind of machine. Nothing else does, and a failure is never carried over into
+another run.
 """
 
 from collections import defaultdict
@@ -12,8 +14,9 @@ from dataclasses import dataclass
 from aprqa_ci import __version__
 from aprqa_ci.certification.bundle import Bundle
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey, machine_of
+from aprqa_ci.execution.engines.engine_options import EngineOptions, options_digest
 from aprqa_ci.execution.engines.interface import EngineAbsentError
-from aprqa_ci.execution.engines.registry import engine_for
+from aprqa_ci.execution.engines.registry import configured, describe, engine_for, engine_named
 from aprqa_ci.execution.integrity.digests import digest_files
 from aprqa_ci.execution.integrity.finding import NotJudgedError
 from aprqa_ci.execution.machine import RunEnvironment
@@ -73,7 +76,7 @@ def differences(earlier: Earlier, plan: Plan, environment: RunEnvironment) -> li
         plan, now.name
     ):
         found.append("the plan is another, for a certificate was accepted since or options differ")
-    found += _other_engines(earlier.records, plan.cells)
+    found += _other_engines(earlier.records, plan.cells, environment)
     found += _other_files(earlier.model_digests, plan, environment)
     return found
 
@@ -96,17 +99,17 @@ def standing_records(
     good = _by_content(earlier)
     same_files = _same_variants(earlier.model_digests, plan, environment)
     settings = _settings(earlier.plan.playbooks[0]) == _settings(plan.playbooks[0])
+    engines = _EnginesHere(environment)
     standing: dict[str, EvidenceRecord] = {}
     for cell in plan.cells:
         if variant_name(cell.format, cell.quantization) not in same_files:
             continue
-        engine = _engine_here(cell)
         for scenario in cell.scenarios:
             if scenario.prompt is None and not settings:
                 continue
             candidates = good.get(_content(cell, scenario), [])
             for record in candidates:
-                if _engine_of(record) in {None, engine} and _is_measured_alike(
+                if engines.would_answer(record, cell) and _is_measured_alike(
                     record, scenario, environment
                 ):
                     candidates.remove(record)
@@ -187,36 +190,110 @@ def _is_measured_alike(
     return environment.machine == machine_of(record.host)
 
 
-def _engine_of(record: EvidenceRecord) -> tuple[str, str] | None:
+@dataclass(frozen=True, kw_only=True)
+class _AnsweringEngine:
+    """All that tells the engine of an answer from another."""
+
+    name: str
+    version: str
+    options: str = ""
+    """SHA-256 of what it is told."""
+    passed_over: tuple[tuple[str, str], ...] = ()
+    """Name and version of each that did not know the model, and may in another version."""
+    shown: bool = True
+    """Whether it opens the files that it is given."""
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.version}"
+
+
+def _engine_of(record: EvidenceRecord) -> _AnsweringEngine | None:
     name = record.meta(MetadataKey.ENGINE)
-    return (name, record.meta(MetadataKey.ENGINE_VERSION) or "") if name else None
+    if not name:
+        return None
+    return _AnsweringEngine(
+        name=name,
+        version=record.meta(MetadataKey.ENGINE_VERSION) or "",
+        options=record.meta(MetadataKey.ENGINE_OPTIONS) or "",
+        passed_over=tuple((each.engine, each.version) for each in record.passed_over()),
+    )
 
 
-def _engine_here(cell: PlannedCell) -> tuple[str, str] | None:
+class _EnginesHere:
+    """What would run a cell on this machine; each engine is asked once, for some start a tool."""
+
+    def __init__(self, environment: RunEnvironment) -> None:
+        self._options = environment.engine_options
+        self._known: dict[tuple[object, ...], _AnsweringEngine | None] = {}
+
+    def instead_of(self, before: _AnsweringEngine, cell: PlannedCell) -> _AnsweringEngine | None:
+        """Return what would run the cell now, where the same engines do not know the model."""
+        names = tuple(name for name, _ in before.passed_over)
+        key = (cell.format, cell.backend, cell.engine, names)
+        if key not in self._known:
+            self._known[key] = _engine_here(cell, self._options, names)
+        return self._known[key]
+
+    def would_answer(self, record: EvidenceRecord, cell: PlannedCell) -> bool:
+        """Say whether what answered would answer again; of a record without an engine it would."""
+        engine = _engine_of(record)
+        return engine is None or engine == self.instead_of(engine, cell)
+
+
+def _engine_here(
+    cell: PlannedCell, options: EngineOptions, passed_over: tuple[str, ...]
+) -> _AnsweringEngine | None:
     try:
-        info = engine_for(cell.format, cell.backend, asked=cell.engine).info()
+        info = describe(
+            engine_for(
+                cell.format,
+                cell.backend,
+                asked=cell.engine,
+                options=options,
+                passed_over=dict.fromkeys(passed_over, "does not know the model"),
+            )
+        )
+        others = [
+            describe(configured(engine_named(name), options.get(name, {}))) for name in passed_over
+        ]
     except EngineAbsentError:
         return None
-    return info.name, info.version or ""
+    return _AnsweringEngine(
+        name=info.name,
+        version=info.version or "",
+        options=options_digest(options.get(info.name, {})),
+        passed_over=tuple((each.name, each.version or "unknown") for each in others),
+        shown=info.needs_files,
+    )
 
 
 def _other_engines(
-    records: Sequence[EvidenceRecord], cells: Sequence[PlannedCell]
+    records: Sequence[EvidenceRecord], cells: Sequence[PlannedCell], environment: RunEnvironment
 ) -> Iterator[str]:
-    used: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    engines = _EnginesHere(environment)
+    used: defaultdict[str, set[_AnsweringEngine]] = defaultdict(set)
     for record in records:
         engine = _engine_of(record)
         if engine is not None:
             used[record.meta(MetadataKey.CELL) or ""].add(engine)
-    for before, now in sorted(
+    yield from sorted(
         {
-            (engine, here)
+            _difference(engine, here)
             for cell in cells
             for engine in used[cell.id]
-            if (here := _engine_here(cell)) is not None and here != engine
+            if (here := engines.instead_of(engine, cell)) is not None and here != engine
         }
-    ):
-        yield f"the engine was {before[0]} {before[1]} and is {now[0]} {now[1]}"
+    )
+
+
+def _difference(before: _AnsweringEngine, now: _AnsweringEngine) -> str:
+    if (before.name, before.version) != (now.name, now.version):
+        return f"the engine was {before} and is {now}"
+    if not now.shown:
+        return f"{now} asks a server, and nobody shows that it is the same"
+    if before.options != now.options:
+        return f"what the engine {now} is told has changed"
+    return "an engine that does not know the model is of another version"
 
 
 def _other_files(

@@ -13,14 +13,16 @@ from aprqa_ci.evidence.record import (
     EvidenceRecord,
     EvidenceScenario,
     MetadataKey,
+    PassedOverEngine,
 )
 from aprqa_ci.execution.derived import CellResult
 from aprqa_ci.execution.host import HostDescription
-from aprqa_ci.execution.result import AnswerKind, ScenarioResult
+from aprqa_ci.execution.result import AnswerKind, EngineRun, ScenarioResult
 from aprqa_ci.gates import gate_catalogue
 from aprqa_ci.planning.identifiers import cell_of
 from aprqa_ci.redaction import Redaction, redaction_of
 from aprqa_ci.vocabulary import Outcome
+from aprqa_ci.wire import canonical_json
 
 __all__ = ["RecordContext", "carried_over", "cell_result", "host_of", "record_of", "utc_text"]
 
@@ -100,6 +102,8 @@ def record_of(
             MetadataKey.ENGINE_VERSION: clean(result.engine.version),
             MetadataKey.DEVICE: clean(result.engine.device),
             MetadataKey.INVOCATION: clean(result.engine.invocation),
+            MetadataKey.ENGINE_OPTIONS: result.engine.options_digest,
+            MetadataKey.ENGINE_PASSED_OVER: _passed_over(result.engine, clean),
         }
     return EvidenceRecord(
         id=identifier.hex,
@@ -132,6 +136,16 @@ def record_of(
         host=context.host,
         metadata={str(key): value for key, value in metadata.items() if value},
     )
+
+
+def _passed_over(engine: EngineRun, clean: Redaction) -> str:
+    if not engine.passed_over:
+        return ""
+    found = [
+        PassedOverEngine(engine=each.engine, version=clean(each.version), reason=clean(each.reason))
+        for each in engine.passed_over
+    ]
+    return canonical_json(found).decode()
 
 
 def carried_over(

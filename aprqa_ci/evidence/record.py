@@ -18,6 +18,7 @@ __all__ = [
     "EvidenceRecord",
     "EvidenceScenario",
     "MetadataKey",
+    "PassedOverEngine",
     "machine_of",
     "model_id_of",
 ]
@@ -38,6 +39,11 @@ class MetadataKey(StrEnum):
     QUANTIZATION = "quantization"
     ENGINE = "engine"
     ENGINE_VERSION = "engine_version"
+    ENGINE_OPTIONS = "engine_options"
+    """SHA-256 of what the engine was told on that machine (docs/engines.md), if anything."""
+    ENGINE_PASSED_OVER = "engine_passed_over"
+    """The engines that were preferred and do not know the model's architecture: a JSON array of
+    :class:`PassedOverEngine`."""
     DEVICE = "device"
     """What proves where the answer was computed."""
     INVOCATION = "invocation"
@@ -56,6 +62,14 @@ class MetadataKey(StrEnum):
     """The repository of the hub that the model's files are of."""
     MODEL_COMMIT = "model_commit"
     """Its commit."""
+
+
+class PassedOverEngine(WireModel, frozen=True, kw_only=True):
+    """An engine that was preferred and does not know the model's architecture."""
+
+    engine: str
+    version: str
+    reason: str
 
 
 class EvidenceModel(WireModel, frozen=True, kw_only=True):
@@ -131,6 +145,16 @@ class EvidenceRecord(WireModel, frozen=True, kw_only=True):
         """Return one of our metadata values, or nothing when a foreign tool wrote the record."""
         # A member of a StrEnum is its text, and asking for its value takes ten times as long.
         return self.metadata.get(key)
+
+    def passed_over(self) -> tuple[PassedOverEngine, ...]:
+        """Return the engines that were passed over; none where what is written is not that."""
+        try:
+            return msgspec.json.decode(
+                self.meta(MetadataKey.ENGINE_PASSED_OVER) or "[]",
+                type=tuple[PassedOverEngine, ...],
+            )
+        except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
+            return ()
 
 
 def model_id_of(model: EvidenceModel) -> str:

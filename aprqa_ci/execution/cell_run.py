@@ -16,7 +16,12 @@ from aprqa_ci.execution.checks.comparison import agreement_class
 from aprqa_ci.execution.checks.files import FILE_GATES
 from aprqa_ci.execution.child import ChildDiedError, ChildTimeoutError
 from aprqa_ci.execution.derived import CellResult, conclude_cell
-from aprqa_ci.execution.engines.interface import ConfigurableEngine, Engine, EngineAbsentError
+from aprqa_ci.execution.engines.interface import (
+    ConfigurableEngine,
+    Engine,
+    EngineAbsentError,
+    UnknownArchitectureError,
+)
 from aprqa_ci.execution.engines.registry import describe, engine_for
 from aprqa_ci.execution.file_comparisons import ComparedWith, FileComparisons, writable_cache
 from aprqa_ci.execution.host import available_memory_mb
@@ -24,7 +29,7 @@ from aprqa_ci.execution.machine import Machine, RunStoppedError
 from aprqa_ci.execution.model_files import ModelFiles, held_elsewhere
 from aprqa_ci.execution.model_library import InspectionFailedError
 from aprqa_ci.execution.resolve import ModelNotFoundError
-from aprqa_ci.execution.result import Cause, ModelSource, ScenarioResult
+from aprqa_ci.execution.result import Cause, ModelSource, PassedOver, ScenarioResult
 from aprqa_ci.execution.session_context import NOT_SHOWN, SessionContext
 from aprqa_ci.execution.thresholds import load_thresholds
 from aprqa_ci.gates import gate_catalogue
@@ -41,6 +46,7 @@ _STATES = {
 }
 _LOAD_GATE = "G1-LOAD"
 _MAX_TRACE = 4000
+_MAX_REASON = 500
 
 
 class CellRun:
@@ -51,6 +57,7 @@ class CellRun:
         self._cell = cell
         self._playbook = machine.playbooks[cell.playbook]
         self._scratch = scratch
+        self._passed_over: list[PassedOver] = []
         self._results = {
             each.id: machine.done[each.id] for each in cell.scenarios if each.id in machine.done
         }
@@ -151,7 +158,30 @@ class CellRun:
         if self._machine.stopped(self._cell.playbook):
             self._skip_stopped()
             return
-        session = CellSession(self._context())
+        # An engine that does not know the architecture that the files name has recorded nothing;
+        # the next one has the cell then. Whatever else is wrong ends it.
+        while True:
+            context = self._context()
+            try:
+                self._ask_engine(context)
+            except UnknownArchitectureError as error:
+                self._pass_over(context, str(error))
+            else:
+                return
+
+    def _pass_over(self, context: SessionContext, reason: str) -> None:
+        info = describe(self._engine())
+        self._passed_over.append(
+            PassedOver(
+                engine=context.engine,
+                version=info.version or "unknown",
+                reason=reason[:_MAX_REASON],
+            )
+        )
+
+    def _ask_engine(self, context: SessionContext) -> None:
+        pending = self._pending("prompt", "check")
+        session = CellSession(context)
         try:
             load = next((each for each in pending if each.gate_id == _LOAD_GATE), None)
             if load is not None:
@@ -197,7 +227,7 @@ class CellRun:
                 else None,
                 engine=session.engine_run(),
             )
-        except (RunStoppedError, OSError, MemoryError):
+        except (RunStoppedError, OSError, MemoryError, UnknownArchitectureError):
             raise
         except Exception as error:  # noqa: BLE001 - a check or an oracle of ours failed
             self._emit(
@@ -220,6 +250,9 @@ class CellRun:
             self._cell.backend,
             asked=self._cell.engine,
             options=self._machine.environment.engine_options,
+            passed_over={
+                each.engine: f"was passed over: {each.reason}" for each in self._passed_over
+            },
         )
 
     @cached_property
@@ -260,6 +293,7 @@ class CellRun:
             model=model,
             engine=engine.name,
             options=machine.environment.engine_options.get(engine.name, {}),
+            passed_over=tuple(self._passed_over),
             start_seconds=info.start_seconds,
             ground_truth_files=truth,
             ground_truth=partial(machine.library.ground_truth_answers, playbook),

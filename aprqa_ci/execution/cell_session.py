@@ -12,9 +12,10 @@ import msgspec
 from aprqa_ci.execution.checks import CHECKS, Finding
 from aprqa_ci.execution.checks.open_cell import ComparedFiles
 from aprqa_ci.execution.child import CellChild, ChildDiedError, ChildTimeoutError
-from aprqa_ci.execution.engines.interface import Sampling
+from aprqa_ci.execution.engines.engine_options import options_digest
+from aprqa_ci.execution.engines.interface import Sampling, UnknownArchitectureError
 from aprqa_ci.execution.limits import Limits
-from aprqa_ci.execution.lost_session import LostSessionError, lost_by
+from aprqa_ci.execution.lost_session import LostSessionError, lost_by, lost_while_loading
 from aprqa_ci.execution.oracles.interface import Judgement, OracleVerdict, Question
 from aprqa_ci.execution.oracles.registry import oracle_for
 from aprqa_ci.execution.protocol import (
@@ -170,7 +171,11 @@ class CellSession:
     # The run.
 
     def load(self, scenario: PlannedScenario) -> bool:
-        """Load the model and record gateway G1; says whether the model is there."""
+        """Load the model and record gateway G1; says whether the model is there.
+
+        Raises:
+            UnknownArchitectureError: this engine does not know it, and nothing was recorded.
+        """
         try:
             opened = self._open()
         except LostSessionError as error:
@@ -206,7 +211,13 @@ class CellSession:
         self._context.emit(
             scenario=scenario,
             outcome=Outcome.CORROBORATED,
-            reason=f"loaded in {opened.load_ms:.0f} ms; context {opened.context_length} tokens",
+            reason="; ".join(
+                [
+                    f"loaded in {opened.load_ms:.0f} ms",
+                    f"context {opened.context_length} tokens",
+                    *(f"{each.engine} passed over" for each in self._context.passed_over),
+                ]
+            ),
             metrics=Metrics(memory_peak_mb=opened.memory_mb, duration_ms=opened.load_ms),
             engine=self.engine_run(),
         )
@@ -218,6 +229,7 @@ class CellSession:
         Raises:
             ChildTimeoutError: no answer came in time.
             ChildDiedError: the child ended.
+            UnknownArchitectureError: the engine does not know the model's architecture.
         """
         try:
             if scenario.prompt is not None:
@@ -255,6 +267,8 @@ class CellSession:
             version=self._opened.version,
             device=self._opened.device,
             invocation=self._opened.invocation,
+            options_digest=options_digest(self._context.options),
+            passed_over=self._context.passed_over,
         )
 
     def _sharing(self) -> AbstractContextManager[object]:
@@ -288,27 +302,17 @@ class CellSession:
             child = context.spawn()
             try:
                 reply = child.request(request, timeout_s=seconds)
-            except ChildTimeoutError as error:
+            except (ChildTimeoutError, ChildDiedError) as error:
                 self._losses += 1
                 child.close()
-                cause = Cause(kind="model", word="load-timeout")
-                raise LostSessionError(cause, f"loading: {error}", stderr=error.stderr) from error
-            except ChildDiedError as error:
-                self._losses += 1
-                child.close()
-                raise LostSessionError(
-                    Cause(kind="infrastructure", word="no-memory")
-                    if error.out_of_memory
-                    else Cause(kind="model", word="load-crash"),
-                    f"loading: {error}",
-                    stderr=error.stderr,
-                    exit_code=error.returncode,
-                ) from error
+                raise lost_while_loading(error) from error
             if isinstance(reply, Opened):
                 self._child, self._opened = child, reply
                 return reply
             self._losses += 1
             child.close()
+        if isinstance(reply, Absent) and reply.architecture and self._opened is None:
+            raise UnknownArchitectureError(reply.message)
         raise lost_by(reply)
 
     def _send(

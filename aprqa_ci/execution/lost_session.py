@@ -1,5 +1,6 @@
 """A session that cannot give what a scenario needs, and whose fault that is."""
 
+from aprqa_ci.execution.child import ChildDiedError, ChildTimeoutError
 from aprqa_ci.execution.protocol import (
     Absent,
     Broken,
@@ -12,7 +13,7 @@ from aprqa_ci.execution.protocol import (
 )
 from aprqa_ci.execution.result import Cause
 
-__all__ = ["LostSessionError", "lost_by"]
+__all__ = ["LostSessionError", "lost_by", "lost_while_loading"]
 
 
 class LostSessionError(Exception):
@@ -26,6 +27,21 @@ class LostSessionError(Exception):
         self.reason = reason
         self.stderr = stderr
         self.exit_code = exit_code
+
+
+def lost_while_loading(error: ChildTimeoutError | ChildDiedError) -> LostSessionError:
+    """Say what it means that the child hung or died while it loaded the model."""
+    if isinstance(error, ChildTimeoutError):
+        cause = Cause(kind="model", word="load-timeout")
+        return LostSessionError(cause, f"loading: {error}", stderr=error.stderr)
+    return LostSessionError(
+        Cause(kind="infrastructure", word="no-memory")
+        if error.out_of_memory
+        else Cause(kind="model", word="load-crash"),
+        f"loading: {error}",
+        stderr=error.stderr,
+        exit_code=error.returncode,
+    )
 
 
 def lost_by(reply: Reply) -> LostSessionError:

@@ -279,6 +279,8 @@ class Absent(_Reply, frozen=True, kw_only=True, tag="absent"):
     """Engine, library or device is not here; never the model's fault."""
 
     message: str
+    architecture: bool = False
+    """Whether it is the model's architecture that this engine does not know."""
 
 
 class OutOfMemory(_Reply, frozen=True, kw_only=True, tag="out-of-memory"):

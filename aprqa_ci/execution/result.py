@@ -7,7 +7,15 @@ from typing import Literal
 from aprqa_ci.planning.plan import PlannedCell, PlannedScenario
 from aprqa_ci.vocabulary import Outcome
 
-__all__ = ["AnswerKind", "Cause", "EngineRun", "Metrics", "ModelSource", "ScenarioResult"]
+__all__ = [
+    "AnswerKind",
+    "Cause",
+    "EngineRun",
+    "Metrics",
+    "ModelSource",
+    "PassedOver",
+    "ScenarioResult",
+]
 
 
 AnswerKind = Literal["", "garbage", "empty", "wrong", "engine-error"]
@@ -29,6 +37,15 @@ class Metrics:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PassedOver:
+    """An engine that comes before the one that answered, and does not know the architecture."""
+
+    engine: str
+    version: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class EngineRun:
     """Which engine answered, where, and how it was called."""
 
@@ -37,6 +54,9 @@ class EngineRun:
     device: str
     """The device with its proof, for example ``cpu (numpy)``."""
     invocation: str
+    options_digest: str = ""
+    """SHA-256 of what the engine was told on that machine; nothing when it was told nothing."""
+    passed_over: tuple[PassedOver, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

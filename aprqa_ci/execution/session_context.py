@@ -10,7 +10,7 @@ from aprqa_ci.execution.child import CellChild
 from aprqa_ci.execution.engines.interface import OptionValue
 from aprqa_ci.execution.limits import Limits
 from aprqa_ci.execution.model_files import ModelFiles
-from aprqa_ci.execution.result import Cause
+from aprqa_ci.execution.result import Cause, PassedOver
 from aprqa_ci.planning.plan import PlannedCell, PlannedPlaybook
 
 __all__ = ["NOT_SHOWN", "SessionContext"]
@@ -30,6 +30,8 @@ class SessionContext:
     engine: str
     options: Mapping[str, OptionValue]
     """What the engine is told on this machine."""
+    passed_over: tuple[PassedOver, ...]
+    """The engines that came before this one and do not know the model's architecture."""
     start_seconds: float
     """How long the engine may take to start, beyond loading."""
     ground_truth_files: ModelFiles | None

@@ -19,6 +19,7 @@ from aprqa_ci.execution.engines.interface import (
     ModelLoadError,
     NotOfferedError,
     PromptRefusedError,
+    UnknownArchitectureError,
 )
 from aprqa_ci.execution.processes import die_with_parent
 from aprqa_ci.execution.protocol import (
@@ -65,6 +66,8 @@ def _reply_to(desk: Desk, request: Request) -> Reply:
         return NotOffered(message=_short(error))
     except ModelLoadError as error:
         return LoadFailed(message=_short(error))
+    except UnknownArchitectureError as error:
+        return Absent(message=_short(error), architecture=True)
     except EngineAbsentError as error:
         return Absent(message=_short(error))
     except MemoryError as error:

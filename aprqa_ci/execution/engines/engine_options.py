@@ -15,7 +15,7 @@ from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.execution.engines.interface import OptionValue
 from aprqa_ci.files import read_bounded
 from aprqa_ci.playbook.yaml_source import MAX_YAML_BYTES, YamlDocument, read_yaml
-from aprqa_ci.wire import WireModel
+from aprqa_ci.wire import WireModel, digest_of
 
 __all__ = [
     "OPTIONS_SCHEMA",
@@ -24,6 +24,7 @@ __all__ = [
     "EngineOptionsFile",
     "machine_options",
     "merged_options",
+    "options_digest",
     "parse_options",
     "read_options",
 ]
@@ -109,6 +110,14 @@ def merged_options(*sources: EngineOptions) -> dict[str, dict[str, OptionValue]]
         for engine, options in source.items():
             merged.setdefault(engine, {}).update(options)
     return merged
+
+
+def options_digest(options: Mapping[str, OptionValue]) -> str:
+    """Return the SHA-256 of an engine's options; nothing for none.
+
+    Secrets are no part of them: options name the environment variables that hold such.
+    """
+    return digest_of(dict(options)) if options else ""
 
 
 def _value(text: str) -> OptionValue:

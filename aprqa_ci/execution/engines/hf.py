@@ -88,8 +88,8 @@ class HfEngine:
 
         Raises:
             ModelLoadError: a file is missing or damaged, or tensors are missing or misshapen.
-            EngineAbsentError: a library or the device is not here, or the model is of a kind that
-                the installed transformers does not know.
+            UnknownArchitectureError: the installed transformers does not know the model's kind.
+            EngineAbsentError: a library or the device is not here.
             MemoryError: the machine or the device has not enough memory.
         """
         try:

@@ -24,6 +24,7 @@ from aprqa_ci.execution.engines.interface import (
     Device,
     EngineAbsentError,
     ModelLoadError,
+    UnknownArchitectureError,
 )
 from aprqa_ci.execution.formats.json_files import read_json_object
 from aprqa_ci.execution.formats.safetensors import open_safetensors
@@ -93,8 +94,9 @@ def load_model(libraries: Libraries, model: ModelFiles, backend: Backend) -> HfM
 
     Raises:
         ModelLoadError: a file is missing or damaged, or tensors are missing or misshapen.
-        EngineAbsentError: there is no such device, the model was not put there, or it is of a kind
-            that the installed transformers does not know without the repository's own code.
+        UnknownArchitectureError: it is of a kind that the installed transformers does not know
+            without the repository's own code.
+        EngineAbsentError: there is no such device, or the model was not put there.
         MemoryError: the machine or the device has not enough memory.
     """
     torch, transformers = libraries.torch, libraries.transformers
@@ -173,7 +175,7 @@ def _require_known(transformers: Any, model: ModelFiles) -> None:  # noqa: ANN40
         what = f"transformers {transformers.__version__} does not know models of kind {kind!r}"
         if "auto_map" in config:
             what += "; code of a model's own repository is never run here"
-        raise EngineAbsentError(what)
+        raise UnknownArchitectureError(what)
 
 
 @contextmanager

@@ -36,6 +36,7 @@ __all__ = [
     "Sampling",
     "ServedModel",
     "Session",
+    "UnknownArchitectureError",
 ]
 
 
@@ -60,6 +61,14 @@ class NotOfferedError(Exception):
 
 class EngineAbsentError(Exception):
     """The engine, its library or the device it needs is not here: never the model's fault."""
+
+
+class UnknownArchitectureError(EngineAbsentError):
+    """The engine does not know the architecture that the model's files name; another one may.
+
+    It is for nothing else: what says it is passed over for the next engine, and a file that is
+    damaged must not be taken from one engine to the next until one of them loads it.
+    """
 
 
 OptionValue = str | int | float | bool | tuple[str, ...]
@@ -286,7 +295,8 @@ class Engine(Protocol):
         """Load the model.
 
         Raises:
-            ModelLoadError: the model's files are missing, damaged or of an unknown kind.
+            ModelLoadError: the model's files are missing or damaged.
+            UnknownArchitectureError: they name an architecture that this engine does not know.
             EngineAbsentError: the library or device is not here.
             MemoryError: the machine has not enough memory.
         """

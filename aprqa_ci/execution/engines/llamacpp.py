@@ -29,6 +29,7 @@ from aprqa_ci.execution.engines.interface import (
     EngineAbsentError,
     EngineInfo,
     ModelLoadError,
+    UnknownArchitectureError,
 )
 from aprqa_ci.execution.engines.llamacpp_session import LlamaCppSession
 from aprqa_ci.execution.engines.native_log import caught_stderr
@@ -50,6 +51,7 @@ _ALL_LAYERS = 999
 _DISTRIBUTION = "xllamacpp"
 _HOW_TO_GET = "pip install xllamacpp"
 _HOW_TO_GET_GPU = "install a CUDA, ROCm or Vulkan build of xllamacpp (its project page lists them)"
+_UNKNOWN_ARCHITECTURE = "unknown model architecture: "
 _NO_MEMORY = re.compile(
     r"insufficient memory|(failed|unable) to allocate|out of memory|bad_alloc", re.IGNORECASE
 )
@@ -217,6 +219,8 @@ def _load(library: Library, parameters: Any) -> Any:  # noqa: ANN401 - the libra
     # The first line is the cause; the later ones repeat that the model was not loaded.
     cause = _LOG_HEAD.sub("", log.text.strip()).partition("\n")[0] or str(error)
     what = f"llama.cpp cannot load the model: {cause}"
+    if _UNKNOWN_ARCHITECTURE in cause:
+        raise UnknownArchitectureError(what) from error
     raise ModelLoadError(what) from error
 
 

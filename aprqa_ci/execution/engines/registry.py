@@ -10,6 +10,7 @@ import importlib.metadata
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
+from types import MappingProxyType
 from typing import Final, Literal, NoReturn, Protocol
 
 from aprqa_ci.data_files import load_data
@@ -157,6 +158,7 @@ def engine_for(
     asked: str | None,
     candidates: Mapping[str, Engine] | None = None,
     options: Mapping[str, Mapping[str, OptionValue]] | None = None,
+    passed_over: Mapping[str, str] = MappingProxyType({}),
 ) -> Engine:
     """Choose the engine of a cell: the one asked for, or the first that can run it.
 
@@ -166,6 +168,7 @@ def engine_for(
         asked: the name of an engine, or nothing.
         candidates: the engines to choose from; all there are unless given.
         options: the options of each engine by its name.
+        passed_over: why engines are not to be chosen for this model, by their names.
 
     Raises:
         EngineAbsentError: no engine, or not the one asked for, can run this format on this backend
@@ -187,7 +190,7 @@ def engine_for(
     for name in names:
         engine = engine_named(name) if candidates is None else candidates[name]
         engine = configured(engine, (options or {}).get(name, {}))
-        lack = _lack(engine, format, backend)
+        lack = passed_over.get(name) or _lack(engine, format, backend)
         if not lack:
             return engine
         lacks.append(f"{name} {lack}")

@@ -16,7 +16,12 @@ import numpy.typing as npt
 from aprqa_ci.execution.formats.ggml_types import file_type_name
 from aprqa_ci.execution.formats.rope import RopeScaling, gguf_rope_scaling, hf_rope
 from aprqa_ci.execution.formats.settings import Settings, brief
-from aprqa_ci.execution.formats.weights import FormatError, TensorInfo, UnsupportedFormatError
+from aprqa_ci.execution.formats.weights import (
+    FormatError,
+    TensorInfo,
+    UnsupportedArchitectureError,
+    UnsupportedFormatError,
+)
 
 __all__ = [
     "LlamaConfig",
@@ -35,6 +40,9 @@ _HF_ARCHITECTURES: Mapping[str, _Architecture] = {
     "MistralForCausalLM": "llama",
     "Qwen2ForCausalLM": "qwen2",
 }
+_HF_KINDS = frozenset({"llama", "mistral", "qwen2"})
+"""The ``model_type`` of these. One beside another architecture is a contradiction: the file may be
+damaged, and nobody who heeds the one name alone is to run it."""
 _GGUF_ARCHITECTURES: Mapping[str, _Architecture] = {"llama": "llama", "qwen2": "qwen2"}
 _MAX_LAYERS = 1 << 12
 
@@ -104,12 +112,18 @@ class LlamaConfig:
 
         Raises:
             FormatError: a dimension is missing or impossible; all of them are named.
-            UnsupportedFormatError: the architecture or a setting is not known here.
+            UnsupportedArchitectureError: the architecture is not known here.
+            UnsupportedFormatError: a setting is not, or architecture and kind contradict.
         """
         architectures = config.get("architectures")
         if not (isinstance(architectures, list) and architectures):
             raise FormatError(source, "architectures is missing or names none")
-        architecture = _known(architectures[0], _HF_ARCHITECTURES, source)
+        try:
+            architecture = _known(architectures[0], _HF_ARCHITECTURES, source)
+        except UnsupportedArchitectureError as error:
+            if config.get("model_type") in _HF_KINDS:
+                raise UnsupportedFormatError(source, error.what) from error
+            raise
         settings = Settings(config, source)
         heads = settings.integer("num_attention_heads")
         hidden = settings.integer("hidden_size")
@@ -152,7 +166,8 @@ class LlamaConfig:
 
         Raises:
             FormatError: a dimension is missing or impossible; all of them are named.
-            UnsupportedFormatError: the architecture or a setting is not known here.
+            UnsupportedArchitectureError: the architecture is not known here.
+            UnsupportedFormatError: a setting is not.
         """
         if "general.architecture" not in metadata:
             raise FormatError(source, "general.architecture is missing")
@@ -302,7 +317,7 @@ def _permuted_heads(name: str, config: LlamaConfig) -> int | None:
 
 def _known(name: object, known: Mapping[str, _Architecture], source: Path | str) -> _Architecture:
     if not isinstance(name, str) or name not in known:
-        raise UnsupportedFormatError(
+        raise UnsupportedArchitectureError(
             source,
             f"the architecture {brief(name)} is not known here (known: {', '.join(known)})",
         )

@@ -14,6 +14,7 @@ import numpy.typing as npt
 __all__ = [
     "FormatError",
     "TensorInfo",
+    "UnsupportedArchitectureError",
     "UnsupportedFormatError",
     "WeightFile",
     "bfloat16_as_float32",
@@ -41,6 +42,10 @@ class FormatError(Exception):
 
 class UnsupportedFormatError(FormatError):
     """A file may well be sound, and uses something that these readers do not know."""
+
+
+class UnsupportedArchitectureError(UnsupportedFormatError):
+    """A file names an architecture that is not known here, and so none of it was understood."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,18 +6,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 
+from aprqa_ci import __version__
 from aprqa_ci.certification.bundle import Bundle, read_bundle
 from aprqa_ci.certification.repeating import Repeated, certify_failed
-from aprqa_ci.certification.standing import Earlier, differences, standing_records, stood
+from aprqa_ci.certification.standing import (
+    Earlier,
+    _AnsweringEngine,
+    differences,
+    standing_records,
+    stood,
+)
 from aprqa_ci.certification.steps import Surroundings, certify_plan, make_plan
 from aprqa_ci.data_files import data_directory
 from aprqa_ci.errors import InputError
-from aprqa_ci.evidence.record import MetadataKey
+from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey, PassedOverEngine
+from aprqa_ci.execution.engines import registry
+from aprqa_ci.execution.engines.engine_options import options_digest
+from aprqa_ci.execution.engines.interface import OptionValue
+from aprqa_ci.execution.engines.registry import engine_catalogue
+from aprqa_ci.execution.machine import RunEnvironment
 from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.scoring.runs import attempt_of, newest_run
-from aprqa_ci.vocabulary import Outcome, Status
+from aprqa_ci.vocabulary import ModelFormat, Outcome, Status
+from aprqa_ci.wire import canonical_json
 
 if TYPE_CHECKING:
     from tests.integration.certification.conftest import Project
@@ -122,7 +136,8 @@ def test_nothing_stands_when_files_tool_or_machine_are_others(
     assert not any(gate.startswith("F-A") for gate in gates)
     engines = "aprqa_ci.certification.standing._engine_here"
     with monkeypatch.context() as patch:
-        patch.setattr(engines, lambda _: ("reference", "0.0.1"))
+        another = _AnsweringEngine(name="reference", version="0.0.1")
+        patch.setattr(engines, lambda *_: another)
         kinds = {
             record.meta(MetadataKey.ENGINE)
             for record in standing_records(earlier, earlier.plan, environment).values()
@@ -141,6 +156,101 @@ def test_nothing_stands_when_files_tool_or_machine_are_others(
     assert differences(earlier, earlier.plan, environment) == [
         "the safetensors files have changed, or are not here"
     ]
+
+
+def _on_a_server(monkeypatch: pytest.MonkeyPatch, earlier: Earlier, **told: OptionValue) -> Earlier:
+    """The same run, as if a server that is told this had been asked."""
+    monkeypatch.setattr(
+        registry,
+        "engine_catalogue",
+        lambda: msgspec.structs.replace(
+            engine_catalogue(), preferred={ModelFormat.SAFETENSORS: ("openai",)}
+        ),
+    )
+    records = tuple(
+        msgspec.structs.replace(
+            record,
+            metadata=record.metadata
+            | {
+                "engine": "openai",
+                "engine_version": f"client {__version__}",
+                "engine_options": options_digest(told),
+            },
+        )
+        if record.meta(MetadataKey.ENGINE)
+        else record
+        for record in earlier.records
+    )
+    return replace(earlier, records=records)
+
+
+def _answers(standing: dict[str, EvidenceRecord]) -> int:
+    return sum(record.meta(MetadataKey.ENGINE) is not None for record in standing.values())
+
+
+def test_answers_of_an_engine_that_is_told_something_else_do_not_stand(
+    certify: Certify, world: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("server", "{port}", "{model}")
+    earlier = _on_a_server(monkeypatch, Earlier.of(certify()), command=command)
+    environment = world.measuring_environment(earlier.plan)
+
+    def told(**options: OptionValue) -> RunEnvironment:
+        return replace(environment, engine_options={"openai": options})
+
+    same = told(command=command)
+    assert _answers(standing_records(earlier, earlier.plan, same)) > 0
+    assert differences(earlier, earlier.plan, same) == []
+    other = told(command=command, sampling=("top_k=0",))
+    assert _answers(standing_records(earlier, earlier.plan, other)) == 0
+    (what,) = differences(earlier, earlier.plan, other)
+    assert what == f"what the engine openai client {__version__} is told has changed"
+
+
+def test_answers_of_somebody_elses_server_never_stand(
+    certify: Certify, world: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "http://127.0.0.1:9"
+    earlier = _on_a_server(monkeypatch, Earlier.of(certify()), url=url)
+    environment = world.measuring_environment(earlier.plan)
+    same = replace(environment, engine_options={"openai": {"url": url}})
+    assert _answers(standing_records(earlier, earlier.plan, same)) == 0
+    (what,) = differences(earlier, earlier.plan, same)
+    assert "nobody shows that it is the same" in what
+
+
+@pytest.mark.parametrize(
+    ("version", "stands"), [(__version__, True), ("0.0.1", False)], ids=["same", "another"]
+)
+def test_what_was_passed_over_must_be_of_the_same_version(
+    certify: Certify,
+    world: Surroundings,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    stands: bool,
+) -> None:
+    told: dict[str, OptionValue] = {"command": ("server", "{port}", "{model}")}
+    earlier = _on_a_server(monkeypatch, Earlier.of(certify()), **told)
+    over = [PassedOverEngine(engine="reference", version=version, reason="does not know it")]
+    records = tuple(
+        msgspec.structs.replace(
+            record,
+            metadata=record.metadata | {"engine_passed_over": canonical_json(over).decode()},
+        )
+        for record in earlier.records
+    )
+    monkeypatch.setattr(
+        registry,
+        "engine_catalogue",
+        lambda: msgspec.structs.replace(
+            engine_catalogue(), preferred={ModelFormat.SAFETENSORS: ("reference", "openai")}
+        ),
+    )
+    environment = world.measuring_environment(earlier.plan)
+    here = replace(environment, engine_options={"openai": told})
+    earlier = replace(earlier, records=records)
+    assert (_answers(standing_records(earlier, earlier.plan, here)) > 0) is stands
+    assert bool(differences(earlier, earlier.plan, here)) is not stands
 
 
 def test_a_failure_never_stands(certify: Certify, world: Surroundings) -> None:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from uuid import UUID
 
@@ -8,8 +9,9 @@ from aprqa_ci.evidence.building import cell_result, host_of, record_of, utc_text
 from aprqa_ci.evidence.record import MetadataKey
 from aprqa_ci.execution.derived import CellResult
 from aprqa_ci.execution.host import HostDescription
-from aprqa_ci.execution.result import Cause, Metrics, ScenarioResult
+from aprqa_ci.execution.result import Cause, EngineRun, Metrics, PassedOver, ScenarioResult
 from aprqa_ci.gates import gate_catalogue
+from aprqa_ci.redaction import redaction_of
 from aprqa_ci.vocabulary import Outcome
 from tests.playbooks import planned, playbook_data
 from tests.records import NOON, context_of, made_records, result_of
@@ -119,3 +121,26 @@ def test_the_host_is_the_one_described() -> None:
     assert host.os == "Debian; 6.1"
     assert host.cpu == "x, 4 cores, 100 MiB"
     assert (host.hostname, host.gpu, host.apr_version) == ("box", "H", "aprqa-ci/1.2.3")
+
+
+def test_who_was_passed_over_is_told_without_secrets() -> None:
+    over = PassedOver(engine="reference", version="1", reason='kind "moe" at s3cr3t-value')
+    engine = EngineRun(
+        engine="hf",
+        version="2",
+        device="cpu",
+        invocation="x",
+        options_digest="ab",
+        passed_over=(over,),
+    )
+    result = replace(result_of(CELL, PROMPT), engine=engine)
+    secret = redaction_of({"API_TOKEN": "s3cr3t-value"})
+    context = replace(context_of(PLAN, "tiny"), redaction=secret)
+    record = record_of(result, context, identifier=IDENTIFIER)
+    (found,) = record.passed_over()
+    assert (found.engine, found.version) == ("reference", "1")
+    assert found.reason.startswith('kind "moe" at ')
+    assert "s3cr3t" not in str(record.metadata)
+    assert record.metadata["engine_options"] == "ab"
+    foreign = msgspec.structs.replace(record, metadata={"engine_passed_over": '{"a": 1}'})
+    assert foreign.passed_over() == ()

@@ -12,6 +12,7 @@ from aprqa_ci.execution.engines.interface import (
     ModelLoadError,
     NotOfferedError,
     PromptRefusedError,
+    UnknownArchitectureError,
 )
 from aprqa_ci.execution.protocol import (
     Absent,
@@ -48,6 +49,7 @@ class _FailingDesk(Desk):
         (ModelLoadError("cut"), LoadFailed(message="cut")),
         (NotOfferedError("no raw text"), NotOffered(message="no raw text")),
         (EngineAbsentError("no gpu"), Absent(message="no gpu")),
+        (UnknownArchitectureError("moe"), Absent(message="moe", architecture=True)),
         (MemoryError("2 GiB"), OutOfMemory(message="2 GiB")),
         (MemoryError(), OutOfMemory(message="out of memory")),
     ],

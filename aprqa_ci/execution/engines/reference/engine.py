@@ -52,8 +52,9 @@ class ReferenceEngine:
 
         Raises:
             ModelLoadError: a file is missing or damaged, or tensors are missing or misshapen.
-            EngineAbsentError: the backend is not the cpu, or the model is of a kind that this
-                engine does not know.
+            UnknownArchitectureError: the model's architecture is not known here.
+            EngineAbsentError: the backend is not the cpu, or something else in the model is not
+                known here.
             MemoryError: the machine has not enough memory.
         """
         if backend is not Backend.CPU:

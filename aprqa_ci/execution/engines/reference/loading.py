@@ -14,7 +14,11 @@ from aprqa_ci.execution.engines.chat_template import (
     chat_template_from_gguf,
     load_chat_template,
 )
-from aprqa_ci.execution.engines.interface import EngineAbsentError, ModelLoadError
+from aprqa_ci.execution.engines.interface import (
+    EngineAbsentError,
+    ModelLoadError,
+    UnknownArchitectureError,
+)
 from aprqa_ci.execution.engines.reference.network import LlamaNetwork
 from aprqa_ci.execution.formats.gguf import open_gguf
 from aprqa_ci.execution.formats.json_files import read_json_object
@@ -29,7 +33,12 @@ from aprqa_ci.execution.formats.llama import (
 from aprqa_ci.execution.formats.rope import ROPE_FACTORS
 from aprqa_ci.execution.formats.safetensors import open_safetensors
 from aprqa_ci.execution.formats.tokenizer import Tokenizer, load_tokenizer, tokenizer_from_gguf
-from aprqa_ci.execution.formats.weights import FormatError, UnsupportedFormatError, WeightFile
+from aprqa_ci.execution.formats.weights import (
+    FormatError,
+    UnsupportedArchitectureError,
+    UnsupportedFormatError,
+    WeightFile,
+)
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.vocabulary import ModelFormat
 
@@ -57,7 +66,8 @@ def load_model(model: ModelFiles) -> LoadedModel:
 
     Raises:
         ModelLoadError: a file is missing or damaged, or a tensor is missing or has a wrong shape.
-        EngineAbsentError: the format, architecture, tokenizer or tensor type is not known here.
+        UnknownArchitectureError: the architecture is not known here.
+        EngineAbsentError: the format, tokenizer, tensor type or a setting is not.
     """
     with _faults_told_apart():
         if model.format is ModelFormat.SAFETENSORS:
@@ -73,6 +83,9 @@ def _faults_told_apart() -> Iterator[None]:
     """Say whose fault a file that cannot be used is: ours if we do not know it, or the model's."""
     try:
         yield
+    except UnsupportedArchitectureError as error:
+        what = f"the reference engine does not know how to run this model: {error}"
+        raise UnknownArchitectureError(what) from error
     except UnsupportedFormatError as error:
         what = f"the reference engine does not know how to run this model: {error}"
         raise EngineAbsentError(what) from error

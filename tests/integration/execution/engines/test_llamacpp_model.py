@@ -15,6 +15,7 @@ from aprqa_ci.execution.engines.interface import (
     PromptRefusedError,
     Sampling,
     Session,
+    UnknownArchitectureError,
 )
 from aprqa_ci.execution.engines.llamacpp import LlamaCppEngine
 from aprqa_ci.execution.model_files import ModelFiles
@@ -259,12 +260,12 @@ def test_random_bytes_do_not_load(tmp_path: Path) -> None:
         open_file(path)
 
 
-def test_an_unknown_architecture_does_not_load_and_says_so(
+def test_an_unknown_architecture_is_a_lack_of_the_library(
     tiny_gguf: ModelFiles, tmp_path: Path
 ) -> None:
     path = tmp_path / "other.gguf"
     path.write_bytes(tiny_gguf.weights[0].read_bytes().replace(b"llama", b"blama"))
-    with pytest.raises(ModelLoadError, match="unknown model architecture: 'blama'"):
+    with pytest.raises(UnknownArchitectureError, match="unknown model architecture: 'blama'"):
         open_file(path)
 
 

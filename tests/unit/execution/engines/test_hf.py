@@ -24,6 +24,7 @@ from aprqa_ci.execution.engines.interface import (
     ModelLoadError,
     PromptRefusedError,
     Sampling,
+    UnknownArchitectureError,
 )
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.vocabulary import Backend, ModelFormat
@@ -305,7 +306,9 @@ def test_a_configuration_without_a_kind(fake: Fake, tmp_path: Path) -> None:
 
 def test_a_kind_that_only_the_repositorys_code_knows(fake: Fake, tmp_path: Path) -> None:
     directory = write_tiny_llama(tmp_path / "model", config={"model_type": "own", "auto_map": {}})
-    with pytest.raises(EngineAbsentError, match=r"8\.8 does not know .*'own'.*never run here"):
+    with pytest.raises(
+        UnknownArchitectureError, match=r"8\.8 does not know .*'own'.*never run here"
+    ):
         fake.engine().open(files(directory), CPU)
 
 

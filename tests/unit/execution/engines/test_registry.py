@@ -91,6 +91,14 @@ def test_the_next_engine_stands_in_for_one_that_is_absent() -> None:
     assert found.name == "reference"
 
 
+def test_an_engine_that_was_passed_over_is_not_chosen_again() -> None:
+    why = {"llamacpp": "does not know it"}
+    found = engine_for(GGUF, CPU, asked=None, candidates=BOTH, passed_over=why)
+    assert found.name == "reference"
+    with pytest.raises(EngineAbsentError, match=r"on cpu here: llamacpp does not know it$"):
+        engine_for(GGUF, CPU, asked="llamacpp", candidates=BOTH, passed_over=why)
+
+
 def test_an_engine_that_was_asked_for_has_no_stand_in() -> None:
     absent = FakeEngine("llamacpp", (GGUF,), reason="no library")
     with pytest.raises(EngineAbsentError, match=r"no library \(pip install llamacpp\)"):

@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
-from aprqa_ci.execution.engines.interface import EngineAbsentError, ModelLoadError, Sampling
+from aprqa_ci.execution.engines.interface import (
+    EngineAbsentError,
+    ModelLoadError,
+    Sampling,
+    UnknownArchitectureError,
+)
 from aprqa_ci.execution.engines.reference import ReferenceEngine, ReferenceSession
 from aprqa_ci.execution.engines.reference.loading import load_model
 from aprqa_ci.execution.formats.convert import convert_safetensors_to_gguf
@@ -79,9 +84,21 @@ def test_formats_that_are_not_known(directory: Path) -> None:
         load_model(replace(_files(path), weights=(path, path)))
 
 
+def test_an_unknown_architecture_is_told_from_other_limits(directory: Path) -> None:
+    changes: dict[str, Any] = {"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"}
+    path = _gguf(directory)
+    _edit(directory / "config.json", **changes)
+    with pytest.raises(UnknownArchitectureError, match="'GPT2LMHeadModel' is not known here"):
+        load_model(_files(directory))
+    path.write_bytes(path.read_bytes().replace(b"llama", b"blama"))
+    with pytest.raises(UnknownArchitectureError, match="'blama' is not known here"):
+        load_model(_files(path))
+
+
 @pytest.mark.parametrize(
     ("file", "changes", "what"),
     [
+        # The kind is llama's: an engine that heeds it alone would load what may be damaged.
         ("config.json", {"architectures": ["GPT2LMHeadModel"]}, "GPT2LMHeadModel"),
         ("config.json", {"rope_scaling": {"type": "yarn"}}, "yarn"),
         ("tokenizer.json", {"model": {"type": "Unigram"}}, "Unigram"),
@@ -91,8 +108,11 @@ def test_our_limits_are_not_the_models_fault(
     directory: Path, file: str, changes: dict[str, Any], what: str
 ) -> None:
     _edit(directory / file, **changes)
-    with pytest.raises(EngineAbsentError, match=f"the reference engine does not know .*{what}"):
+    with pytest.raises(EngineAbsentError, match=f"the reference engine does not know .*{what}") as (
+        caught
+    ):
         load_model(_files(directory))
+    assert not isinstance(caught.value, UnknownArchitectureError)
 
 
 @pytest.mark.parametrize(
