@@ -18,6 +18,7 @@ from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.own_gates import own_gate_record
 from aprqa_ci.evidence.reading import parse_evidence, write_evidence
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
+from aprqa_ci.evidence.shard_list import SHARDS_NAME, ShardList
 from aprqa_ci.files import read_bounded, sha256_bytes, write_atomic
 from aprqa_ci.planning.plan import Baseline, Plan
 from aprqa_ci.reports.run_report import RunReport, run_report
@@ -55,8 +56,11 @@ CERTIFICATE_NAME = "certificate.json"
 ACCEPTED_NAME = "accepted-certificate.json"
 """The last certificate that was CERTIFIED: what later runs are compared with."""
 
-_OF_THE_PLAN = {"playbook", "plan_digest", "tier", "narrowed", "declared_not_run"}
-"""What of a certificate is copied from the plan."""
+_OF_OTHER_LINKS = {
+    **dict.fromkeys(("playbook", "plan_digest", "tier", "narrowed", "declared_not_run"), Link.PLAN),
+    "shards_digest": Link.SHARDS,
+}
+"""What of a certificate is copied from other files than the evidence."""
 
 ReadT = TypeVar("ReadT")
 
@@ -69,6 +73,8 @@ class BundleFiles:
     plan: Plan
     certificate: Certificate
     evidence: bytes
+    shards: bytes | None
+    """The list of shards, of evidence that was merged."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +99,7 @@ def write_bundle(
     records: tuple[EvidenceRecord, ...],
     *,
     model_digests: Mapping[str, Mapping[str, str]],
+    shards: ShardList | None = None,
 ) -> Bundle:
     """Score the evidence of one playbook and write its bundle.
 
@@ -101,6 +108,7 @@ def write_bundle(
         plan: the plan of the one playbook.
         records: its evidence, earlier runs included.
         model_digests: SHA-256 by file name, by variant.
+        shards: what the evidence was merged of, if it was.
 
     Raises:
         OSError: the directory cannot be written.
@@ -109,6 +117,7 @@ def write_bundle(
     records = with_own_gates(records, plan)
     write_atomic(directory / PLAN_NAME, pretty_json(plan))
     data = write_evidence(directory / EVIDENCE_NAME, records)
+    shards_digest = _write_shards(directory / SHARDS_NAME, shards)
     score = score_evidence(
         records, plan=plan, playbook=playbook, policy=load_policy(DEFAULT_POLICY)
     )
@@ -120,6 +129,7 @@ def write_bundle(
         evidence_digest=sha256_bytes(data),
         model_digests=model_digests,
         tool_version=__version__,
+        shards_digest=shards_digest,
     )
     encoded = pretty_json(certificate)
     write_atomic(directory / CERTIFICATE_NAME, encoded)
@@ -128,6 +138,16 @@ def write_bundle(
     return Bundle(
         directory=directory, plan=plan, records=records, score=score, certificate=certificate
     )
+
+
+def _write_shards(path: Path, shards: ShardList | None) -> str | None:
+    """Write the list of shards and return its digest; without one, the one of before goes."""
+    if shards is None:
+        path.unlink(missing_ok=True)
+        return None
+    data = pretty_json(shards)
+    write_atomic(path, data)
+    return sha256_bytes(data)
 
 
 def with_own_gates(records: tuple[EvidenceRecord, ...], plan: Plan) -> tuple[EvidenceRecord, ...]:
@@ -190,9 +210,14 @@ def read_files(directory: Path) -> BundleFiles:
     plan = read(PLAN_NAME, read_plan)
     certificate = read(CERTIFICATE_NAME, lambda path: read_wire(path, Certificate))
     evidence = read(EVIDENCE_NAME, _read_evidence)
-    if plan is None or certificate is None or evidence is None:
+    shards = None
+    if (directory / SHARDS_NAME).exists():
+        shards = read(SHARDS_NAME, lambda path: read_bounded(path, MAX_WIRE_BYTES))
+    if problems or plan is None or certificate is None or evidence is None:
         raise InputError(problems)
-    return BundleFiles(directory=directory, plan=plan, certificate=certificate, evidence=evidence)
+    return BundleFiles(
+        directory=directory, plan=plan, certificate=certificate, evidence=evidence, shards=shards
+    )
 
 
 def _read_evidence(path: Path) -> bytes:
@@ -240,6 +265,7 @@ def check_files(files: BundleFiles) -> tuple[Bundle | None, tuple[BrokenLink, ..
                 evidence_digest=certificate.evidence_digest,
                 model_digests=certificate.model.files,
                 tool_version=certificate.tool_version,
+                shards_digest=None if files.shards is None else sha256_bytes(files.shards),
             ),
             files.directory / CERTIFICATE_NAME,
         )
@@ -271,7 +297,7 @@ def _differences(claimed: Certificate, computed: Certificate, path: Path) -> Ite
     for field in msgspec.structs.fields(Certificate):
         if getattr(claimed, field.name) != getattr(computed, field.name):
             yield BrokenLink(
-                link=Link.PLAN if field.name in _OF_THE_PLAN else Link.CERTIFICATE,
+                link=_OF_OTHER_LINKS.get(field.name, Link.CERTIFICATE),
                 what=f"`{field.name}` is not what plan and evidence give",
                 path=str(path),
                 hint="score the evidence again, or find out what was changed",

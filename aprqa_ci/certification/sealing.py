@@ -8,6 +8,7 @@ from aprqa_ci.errors import InputError
 from aprqa_ci.evidence.building import host_of, utc_text
 from aprqa_ci.evidence.journal import JOURNAL_NAME, JournalContent, read_journal
 from aprqa_ci.evidence.reading import write_evidence
+from aprqa_ci.evidence.shard_list import cell_digests
 from aprqa_ci.evidence.shards import EVIDENCE_NAME, MANIFEST_NAME, ShardManifest
 from aprqa_ci.files import sha256_bytes, write_atomic
 from aprqa_ci.planning.plan import Plan, plan_digest
@@ -61,6 +62,7 @@ def seal_shard(
         exit=exit_code,
         files={EVIDENCE_NAME: sha256_bytes(data)},
         model_digests=journal.digests if journal else {},
+        records=cell_digests(records),
     )
     write_atomic(directory / MANIFEST_NAME, pretty_json(manifest))
     return len(records)

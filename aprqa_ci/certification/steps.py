@@ -27,6 +27,7 @@ from aprqa_ci.evidence.journal import JOURNAL_NAME
 from aprqa_ci.evidence.merging import Attempts, merge_playbooks, settle
 from aprqa_ci.evidence.reading import read_evidence, write_evidence
 from aprqa_ci.evidence.record import EvidenceRecord
+from aprqa_ci.evidence.shard_list import cell_digests, shard_lists
 from aprqa_ci.evidence.shards import (
     MANIFEST_NAME,
     ShardManifest,
@@ -272,6 +273,7 @@ def run_shard(
         exit=0,
         files=files,
         model_digests=output.digests,
+        records=cell_digests(output.records),
     )
     write_atomic(out / MANIFEST_NAME, pretty_json(manifest))
     (out / JOURNAL_NAME).unlink()
@@ -309,12 +311,14 @@ def merge_each(
 
 
 def _merged_bundles(attempts: Attempts, plan: Plan, out: Path) -> Iterator[Bundle]:
+    lists = shard_lists(attempts, plan)
     for merged in merge_playbooks(attempts, plan, read_records):
         bundle = write_bundle(
             out / merged.name,
             plan.for_playbook(merged.name),
             (*merged.records, *merged.disagreeing),
             model_digests=attempts.model_digests.get(merged.name, {}),
+            shards=lists[merged.name],
         )
         write_reports(bundle.directory, bundle.report)
         write_timings(bundle.directory, timings_of(plan, merged.name, merged.records))

@@ -16,13 +16,15 @@ from aprqa_ci.certification.bundle import (
 from aprqa_ci.certification.chain import BrokenLink, Link, UncheckedLink, in_order
 from aprqa_ci.certification.model_digests import check_models, check_named
 from aprqa_ci.certification.record_checks import record_faults, runs_stood_on
+from aprqa_ci.certification.shard_checks import shard_faults, without_digests
 from aprqa_ci.errors import InputError, Problem
+from aprqa_ci.evidence.shard_list import SHARDS_NAME, ShardList
 from aprqa_ci.files import read_bounded
 from aprqa_ci.reports.write import report_contents
 from aprqa_ci.scoring.certificate import Certificate
 from aprqa_ci.scoring.runs import newest_run
 from aprqa_ci.vocabulary import Status
-from aprqa_ci.wire import MAX_WIRE_BYTES, digest_of, read_wire
+from aprqa_ci.wire import MAX_WIRE_BYTES, decode_wire, digest_of, read_wire
 
 __all__ = ["Verification", "bundles_below", "verify_bundle"]
 
@@ -67,7 +69,9 @@ def verify_bundle(
     _check_accepted(directory, files.certificate, broken, baseline=_baseline(bundle))
     if bundle is None:
         why = "the evidence cannot be scored"
-        unchecked += [UncheckedLink(link=each, why=why) for each in (Link.RECORDS, Link.REPORTS)]
+        unchecked += [
+            UncheckedLink(link=each, why=why) for each in (Link.SHARDS, Link.RECORDS, Link.REPORTS)
+        ]
     else:
         path = str(directory / EVIDENCE_NAME)
         broken += [
@@ -76,6 +80,7 @@ def verify_bundle(
         for run, count in runs_stood_on(bundle.records).items():
             why = f"{count} records were carried over from run {run}, which is not in the file"
             unchecked.append(UncheckedLink(link=Link.RECORDS, why=why))
+        _check_shards(files.shards, bundle, broken, unchecked)
         _check_named(bundle, broken, unchecked)
         _check_reports(bundle, place, broken, unchecked)
     return _verification(directory, broken, unchecked), bundle
@@ -85,7 +90,7 @@ def _verification(
     directory: Path, broken: list[BrokenLink], unchecked: list[UncheckedLink]
 ) -> Verification:
     not_held = {each.link for each in broken} | {each.link for each in unchecked}
-    links = (Link.MODELS, Link.PLAN, Link.RECORDS, Link.EVIDENCE, Link.CERTIFICATE, Link.REPORTS)
+    links = [link for link in Link if link not in {Link.REGISTRY, Link.COMMIT}]
     return Verification(
         directory=str(directory),
         holds=not broken,
@@ -131,6 +136,26 @@ def _check_models(
             BrokenLink.of(Link.MODELS, each)
             for each in check_models(certificate.model.files, models)
         ]
+
+
+def _check_shards(
+    data: bytes | None, bundle: Bundle, broken: list[BrokenLink], unchecked: list[UncheckedLink]
+) -> None:
+    if data is None:
+        why = "the evidence was not merged of shards"
+        unchecked.append(UncheckedLink(link=Link.SHARDS, why=why))
+        return
+    path = bundle.directory / SHARDS_NAME
+    try:
+        listed = decode_wire(data, ShardList, source=path)
+    except InputError as error:
+        broken += [BrokenLink.of(Link.SHARDS, each) for each in error.problems]
+        return
+    faults = shard_faults(listed, bundle.plan, bundle.records, bundle.certificate.model.files)
+    broken += [BrokenLink(link=Link.SHARDS, what=what, path=str(path)) for what in faults]
+    if without := without_digests(listed):
+        why = f"an earlier version wrote the manifests of {', '.join(without)}"
+        unchecked.append(UncheckedLink(link=Link.SHARDS, why=why))
 
 
 def _check_named(bundle: Bundle, broken: list[BrokenLink], unchecked: list[UncheckedLink]) -> None:

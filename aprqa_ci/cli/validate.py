@@ -11,6 +11,7 @@ from aprqa_ci.certification.bundle import CERTIFICATE_NAME, read_bundle
 from aprqa_ci.cli.output import console
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.reading import parse_evidence
+from aprqa_ci.evidence.shard_list import SHARDS_SCHEMA, ShardList
 from aprqa_ci.evidence.shards import ShardManifest
 from aprqa_ci.execution.fetching.manifest import Models
 from aprqa_ci.files import read_bounded
@@ -34,6 +35,7 @@ _JSON_MODELS: dict[str, type] = {
     "aprqa-certificate/1": Certificate,
     "aprqa-models/1": Models,
     "aprqa-shard/1": ShardManifest,
+    SHARDS_SCHEMA: ShardList,
 }
 _PATTERNS = ("*.playbook.yaml", "plan.json", "evidence.json", "models.csv")
 

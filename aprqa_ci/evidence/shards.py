@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.journal import ModelDigests
 from aprqa_ci.evidence.reading import parse_evidence
@@ -45,6 +47,9 @@ class ShardManifest(WireModel, frozen=True, kw_only=True):
     files: dict[str, str]
     """SHA-256 of each file of the shard by name."""
     model_digests: ModelDigests
+    records: dict[str, str] = msgspec.field(default_factory=dict)
+    """SHA-256 over the records of each cell and attempt, see ``cell_digests``; empty where an
+    earlier version wrote it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from aprqa_ci.certification.bundle import (
 )
 from aprqa_ci.certification.timings import TIMINGS_NAME, CellTimings, joined_timings
 from aprqa_ci.errors import InputError, Problem
+from aprqa_ci.evidence.shard_list import SHARDS_NAME
 from aprqa_ci.files import read_bounded, sha256_bytes
 from aprqa_ci.github.better_evidence import Standing, why_not_better
 from aprqa_ci.github.certified import BRANCH_PREFIX, Certified, marker_of
@@ -231,6 +232,11 @@ def _bundle_files(
         files[ACCEPTED_NAME] = certificate
     if timings is not None:
         files[TIMINGS_NAME] = timings
+    shards = bundle.directory / SHARDS_NAME
+    if shards.exists():
+        files[SHARDS_NAME] = read_bounded(shards, MAX_WIRE_BYTES)
+    elif f"{directory}/{SHARDS_NAME}" in base.blobs:
+        files[SHARDS_NAME] = None
     kept, other = EVIDENCE_NAME, DIGEST_NAME
     if len(evidence) > publishing.inline_evidence_bytes:
         kept, other = other, kept

@@ -121,6 +121,8 @@ class Certificate(WireModel, frozen=True, kw_only=True):
     # Absent rather than empty: a certificate without them has the digest that it always had.
     gates: tuple[CertifiedGate, ...] | msgspec.UnsetType = msgspec.UNSET
     """The gates that the playbook defines; absent when there are none."""
+    shards_digest: str | msgspec.UnsetType = msgspec.UNSET
+    """SHA-256 of the bytes of ``shards.json``; absent when evidence was not merged of shards."""
 
 
 def build_certificate(
@@ -132,6 +134,7 @@ def build_certificate(
     evidence_digest: str,
     model_digests: Mapping[str, Mapping[str, str]],
     tool_version: str,
+    shards_digest: str | None = None,
 ) -> Certificate:
     """Write a score down as a certificate. Pure.
 
@@ -143,6 +146,7 @@ def build_certificate(
         evidence_digest: SHA-256 of the evidence file's bytes.
         model_digests: SHA-256 by file name, by format with its quantization.
         tool_version: the version of this tool.
+        shards_digest: SHA-256 of the list of shards, of evidence that was merged.
 
     Raises:
         InputError: the plan has no such playbook, or the score is of another plan.
@@ -257,6 +261,7 @@ def build_certificate(
         started=span and span[0],
         finished=span and span[1],
         gates=certified_gates(score) or msgspec.UNSET,
+        shards_digest=shards_digest or msgspec.UNSET,
     )
 
 

@@ -65,7 +65,8 @@ def test_what_was_written_holds(certified: Bundle) -> None:
     assert (found.holds, found.broken) == (True, ())
     assert bundle == certified
     assert set(found.held) == {Link.PLAN, Link.RECORDS, Link.EVIDENCE, Link.REPORTS}
-    assert {each.link for each in found.unchecked} == {Link.MODELS, Link.CERTIFICATE}
+    unchecked = {each.link for each in found.unchecked}
+    assert unchecked == {Link.MODELS, Link.SHARDS, Link.CERTIFICATE}
 
 
 @in_one_folder
