@@ -84,10 +84,14 @@ lock:
 	sed -i "1i # Locked: the same, and what fetching models needs. Made by make lock." requirements/hub.txt
 	uv pip compile pyproject.toml --extra github --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/github.txt
 	sed -i "1i # Locked: the same, and what publishing to GitHub needs. Made by make lock." requirements/github.txt
+	uv pip compile pyproject.toml --extra attest --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/attest.txt
+	sed -i "1i # Locked: the same, and what verifying attestations needs. Made by make lock." requirements/attest.txt
 	uv pip compile pyproject.toml --extra test --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/test.txt
 	sed -i "1i # Locked: the same, and what the tests need. Made by make lock." requirements/test.txt
 	echo "setuptools>=77" | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/build.txt
 	sed -i "1i # Locked: what a wheel is built with. Made by make lock." requirements/build.txt
+	echo "cyclonedx-bom>=7" | uv pip compile - --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --no-annotate -o requirements/sbom.txt
+	sed -i "1i # Locked: what an SBOM is made with. Made by make lock." requirements/sbom.txt
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

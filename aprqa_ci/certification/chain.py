@@ -29,6 +29,8 @@ class Link(StrEnum):
     """The model's row says what the certificate says."""
     COMMIT = "commit"
     """The commit that wrote the row holds this bundle."""
+    ATTESTATION = "attestation"
+    """The workflow that is expected to have made the bundle has signed that it did."""
 
 
 _ORDER = {link: place for place, link in enumerate(Link)}

@@ -1,11 +1,11 @@
 """Checking all certifications of a repository: bundles, rows, and the rows' commits."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from aprqa_ci.certification.bundle import Bundle
-from aprqa_ci.certification.chain import BrokenLink, Link, Links, in_order
+from aprqa_ci.certification.chain import BrokenLink, Link, Links
 from aprqa_ci.certification.provenance import ProvenanceResult, VerifiedAttestation, provenance_of
 from aprqa_ci.certification.row_commits import row_commits
 from aprqa_ci.certification.verifying import Verification, bundles_below, verify_bundle
@@ -82,7 +82,7 @@ def verify_repository(
         links = _row_links(each, rows, giving, registry)
         if giving.get(each.model) == each.place and each.bundle is not None:
             links += commits(each.bundle, each.place)
-        verified[each.place] = _amended(each.verification, links)
+        verified[each.place] = each.verification.amended(links)
     return RepositoryVerification(
         holds=not unreadable and all(each.holds for each in verified.values()),
         bundles=tuple(verified.values()),
@@ -114,17 +114,6 @@ class _Read:
     def update(self) -> RowUpdate | None:
         """What the certificate says of its model's row, if it says anything."""
         return None if self.bundle is None else update_from_certificate(self.bundle.certificate)
-
-
-def _amended(verification: Verification, links: Links) -> Verification:
-    broken = in_order([*verification.broken, *links.broken])
-    return replace(
-        verification,
-        holds=not broken,
-        broken=broken,
-        held=verification.held + links.held,
-        unchecked=verification.unchecked + links.unchecked,
-    )
 
 
 def _giving(read: list[_Read], rows: Mapping[str, Mapping[str, str]]) -> dict[str, str]:

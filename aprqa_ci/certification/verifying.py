@@ -1,7 +1,7 @@
 """Checking a bundle again, offline, from its own files: which link of the chain does not hold."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aprqa_ci import __version__
@@ -13,7 +13,7 @@ from aprqa_ci.certification.bundle import (
     check_files,
     read_files,
 )
-from aprqa_ci.certification.chain import BrokenLink, Link, UncheckedLink, in_order
+from aprqa_ci.certification.chain import BrokenLink, Link, Links, UncheckedLink, in_order
 from aprqa_ci.certification.model_digests import check_models, check_named
 from aprqa_ci.certification.record_checks import record_faults, runs_stood_on
 from aprqa_ci.certification.shard_checks import shard_faults, without_digests
@@ -43,6 +43,20 @@ class Verification:
     held: tuple[Link, ...]
     unchecked: tuple[UncheckedLink, ...]
     """What nothing here could be held against, and why."""
+    signer: str = ""
+    """The workflow whose signature was verified; empty where none was."""
+
+    def amended(self, links: Links, *, signer: str = "") -> "Verification":
+        """Return it with what came of more links."""
+        broken = in_order([*self.broken, *links.broken])
+        return replace(
+            self,
+            holds=not broken,
+            broken=broken,
+            held=self.held + links.held,
+            unchecked=self.unchecked + links.unchecked,
+            signer=signer or self.signer,
+        )
 
 
 def verify_bundle(

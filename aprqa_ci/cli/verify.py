@@ -8,8 +8,9 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from aprqa_ci.certification.repository import verify_repository
+from aprqa_ci.certification.repository import no_attestations, verify_repository
 from aprqa_ci.certification.verifying import Verification, bundles_below, verify_bundle
+from aprqa_ci.cli.attestations import Attestations, attestation_options
 from aprqa_ci.cli.output import console, write_out
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.plain_text import one_line
@@ -50,6 +51,7 @@ __all__ = ["verify"]
     help="Have provenance_verified true in the rows whose provenance is verified, and in no "
     "other. Goes with --repo.",
 )
+@attestation_options
 @click.option("--json", "as_json", is_flag=True, help="All that was found, as JSON.")
 def verify(
     *,
@@ -59,13 +61,15 @@ def verify(
     registry: str,
     certifications: str,
     write: bool,
+    attestations: Attestations | None,
     as_json: bool,
 ) -> None:
     """Check the chain of digests of bundles again, offline.
 
     PATH is a bundle, or a directory of bundles. The evidence is scored again; what is said first
     is the first link that does not hold. Exit code 0 when everything holds that could be checked,
-    1 when something does not, 2 when a bundle cannot be read.
+    1 when something does not, 2 when a bundle cannot be read. With --attestation, what was signed
+    about them is verified as well.
     """
     if repo and models is not None:
         msg = "--models goes with a bundle, not with --repo"
@@ -74,13 +78,18 @@ def verify(
         msg = "--write goes with --repo"
         raise click.UsageError(msg)
     if repo:
-        _verify_repository(path, registry, certifications, write=write, as_json=as_json)
+        _verify_repository(
+            path, registry, certifications, attestations, write=write, as_json=as_json
+        )
         return
     done: list[Verification] = []
     unreadable: list[Problem] = []
     for directory in bundles_below(path):
         try:
-            done.append(verify_bundle(directory, models=models)[0])
+            verification, bundle = verify_bundle(directory, models=models)
+            if attestations is not None:
+                verification = attestations.added(verification, bundle)
+            done.append(verification)
         except InputError as error:
             unreadable += error.problems
     if as_json:
@@ -91,10 +100,20 @@ def verify(
 
 
 def _verify_repository(
-    root: Path, registry: str, certifications: str, *, write: bool, as_json: bool
+    root: Path,
+    registry: str,
+    certifications: str,
+    attestations: Attestations | None,
+    *,
+    write: bool,
+    as_json: bool,
 ) -> None:
     found = verify_repository(
-        root, registry=registry, certifications=certifications, environment=os.environ
+        root,
+        registry=registry,
+        certifications=certifications,
+        environment=os.environ,
+        attestations=no_attestations if attestations is None else attestations.verified,
     )
     verified = [model for model, result in found.provenance.items() if result.verified]
     change = write_provenance(root / registry, verified) if write else None
@@ -143,6 +162,8 @@ def _show(out: Console, done: Sequence[Verification]) -> None:
         links = ", ".join(each.held)
         if each.holds:
             out.print(Text(f"{each.directory}: holds: {links}"), soft_wrap=True)
+            if each.signer:
+                out.print(Text(f"  signed by {one_line(each.signer)}"), soft_wrap=True)
         else:
             more = len(each.broken) - 1
             told = f" (and {more} more, --json has all)" if more else ""

@@ -60,6 +60,8 @@ OWNERS = {
     r"|github/(client|git_data)\.py",
     "huggingface_hub": r"execution/fetching/hugging_face\.py",
     "httpx2": r"execution/fetching/hugging_face\.py",
+    "sigstore": r"certification/attestation\.py",
+    "cryptography": r"certification/attestation\.py",
     "socket": r"execution/.*|registry/lock\.py",
     "github": r"github/rest\.py",
     "requests": r"github/(rest|refusals)\.py",

@@ -15,11 +15,13 @@ from aprqa_ci.certification.bundle import (
     EVIDENCE_NAME,
     PLAN_NAME,
     Bundle,
+    read_bundle,
 )
 from aprqa_ci.certification.chain import Link
 from aprqa_ci.certification.git_history import NoHistoryError, history_of
 from aprqa_ci.certification.provenance import VerifiedAttestation
 from aprqa_ci.certification.repository import RepositoryVerification, verify_repository
+from aprqa_ci.certification.statement import statement_bytes, statement_of
 from aprqa_ci.certification.steps import register_bundle
 from aprqa_ci.certification.verifying import Verification
 from aprqa_ci.cli.main import run
@@ -28,6 +30,7 @@ from aprqa_ci.evidence.record import EvidenceRecord
 from aprqa_ci.registry.update_file import write_provenance
 from aprqa_ci.vocabulary import Outcome
 from tests.bundles import made_bundle, scenario_id
+from tests.local_sigstore import LocalSigstore
 
 MODEL = "aprqa/tiny-1M"
 REGISTRY = "docs/certifications/models.csv"
@@ -202,6 +205,27 @@ def test_the_command_takes_back_what_nothing_proves(
     assert f"{MODEL}: no certification here gives its row" in capsys.readouterr().out
     for wrong in (["--write"], ["--repo", "--models", str(certified.root)]):
         assert run(["verify", str(certified.root), *wrong]) == 2
+
+
+def test_a_verified_signature_makes_the_row_say_so(
+    certified: Checkout, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = LocalSigstore()
+    bundle = read_bundle(certified.root / certified.place)
+    saved = tmp_path / "attestation.json"
+    signed = ["--attestation", str(saved), "--source", "octo/models"]
+    signed += ["--trust-root", str(service.write_root(tmp_path / "root.json"))]
+    command = ["verify", "--repo", str(certified.root), "--write", *signed]
+    payload = statement_bytes(statement_of(bundle))
+    for attestation, said in (
+        (service.attest(payload, ref="refs/heads/topic"), b",false\n"),
+        (LocalSigstore().attest(payload), b",false\n"),
+        (service.attest(payload), b",true\n"),
+    ):
+        saved.write_text(json.dumps(attestation))
+        assert run(command) == 0
+        assert certified.registry.read_bytes().endswith(said)
+    assert f"{MODEL}: provenance verified" in capsys.readouterr().out
 
 
 def test_the_older_certification_of_a_model_is_not_held_against_the_row(

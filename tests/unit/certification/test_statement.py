@@ -17,7 +17,8 @@ from aprqa_ci.certification.statement import (
 from aprqa_ci.errors import InconclusiveError, InputError
 from aprqa_ci.files import sha256_file
 from aprqa_ci.scoring.certificate import CertifiedTally
-from aprqa_ci.vocabulary import Category, Outcome
+from aprqa_ci.scoring.certified_gates import CertifiedGate
+from aprqa_ci.vocabulary import Category, Outcome, Severity
 from aprqa_ci.wire import decode_wire
 from tests.bundles import made_bundle, scenario_id
 
@@ -131,6 +132,25 @@ def test_what_was_not_tested_in_full_is_in_no_list(
     predicate = statement_of(with_certificate(bundle, categories=changed)).predicate
     assert all(name.startswith("gateway:") for name in predicate.passed_tests)
     assert (predicate.warned_tests, predicate.failed_tests) == ((), ())
+
+
+def test_gates_of_the_playbook_are_tests_by_their_names(tmp_path: Path) -> None:
+    bundle = made_bundle(tmp_path / "b")
+    gates = tuple(
+        CertifiedGate(
+            id=f"F-OWN-{outcome}",
+            category=Category.QUAL,
+            severity=Severity.P1,
+            description="",
+            condition="true",
+            outcome=outcome,
+            reason="because",
+        )
+        for outcome in (Outcome.CORROBORATED, Outcome.FALSIFIED, Outcome.SKIPPED)
+    )
+    predicate = statement_of(with_certificate(bundle, gates=gates)).predicate
+    assert predicate.passed_tests[-1] == "gate:F-OWN-Corroborated"
+    assert predicate.warned_tests == ("gate:F-OWN-Falsified",)
 
 
 def test_without_a_verdict_nothing_is_stated(tmp_path: Path) -> None:
