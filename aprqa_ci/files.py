@@ -88,10 +88,10 @@ def read_bounded(path: Path, limit: int) -> bytes:
     try:
         with path.open("rb") as stream:
             data = stream.read(limit + 1)
-    except OSError as error:
-        raise InputError(
-            Problem(what=f"cannot read the file: {error.strerror or error}", path=path)
-        ) from error
+    except (OSError, ValueError) as error:
+        # A ValueError is a name with a NUL or a lone surrogate in it.
+        why = (error.strerror if isinstance(error, OSError) else None) or error
+        raise InputError(Problem(what=f"cannot read the file: {why}", path=path)) from error
     if len(data) > limit:
         raise InputError(
             Problem(
@@ -106,10 +106,15 @@ def path_below(root: Path, name: str) -> Path:
     """Return ``root / name`` if it stays below ``root``, symbolic links followed.
 
     Raises:
-        InputError: the name leads out of ``root``.
+        InputError: the name leads out of ``root``, or there can be no such file.
     """
     base = root.resolve()
-    path = (base / name).resolve()
+    try:
+        path = (base / name).resolve()
+    except (OSError, ValueError, RuntimeError) as error:
+        # A NUL or a lone surrogate, a name that is too long, a circle of links.
+        what = f"{name!r} is no name of a file"
+        raise InputError(Problem(what=what, path=root)) from error
     if path == base or not path.is_relative_to(base):
         raise InputError(Problem(what=f"{name!r} leads out of {root}", path=root))
     return path

@@ -102,7 +102,12 @@ def named(names: Sequence[str]) -> str:
 def log_console() -> Console:
     """Return a console for logs: some runners give a step a terminal, and nobody looks at it."""
     return Console(
-        force_terminal=False, highlight=False, emoji=False, no_color=True, width=_LOG_WIDTH
+        markup=False,
+        force_terminal=False,
+        highlight=False,
+        emoji=False,
+        no_color=True,
+        width=_LOG_WIDTH,
     )
 
 

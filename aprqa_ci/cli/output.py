@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -12,7 +13,7 @@ from rich.text import Text
 from aprqa_ci.certification.bundle import Bundle
 from aprqa_ci.errors import InconclusiveError, ModelFellShortError
 from aprqa_ci.evidence.merging import Attempts
-from aprqa_ci.plain_text import one_line, shorten
+from aprqa_ci.plain_text import one_line, shorten, visible
 from aprqa_ci.scoring.score import Score, Verdict
 from aprqa_ci.vocabulary import GatewayState, Outcome, Status
 
@@ -45,7 +46,16 @@ _MOST_TEXT = 160
 
 
 class _Console(Console):
-    """A console that a run outlives: when its reader goes, the work goes on in silence."""
+    """A console that a run outlives: when its reader goes, the work goes on in silence.
+
+    What is printed on it shows and does nothing: much of it holds words of strangers.
+    """
+
+    def __init__(self, **settings: Any) -> None:  # noqa: ANN401 - rich's own settings
+        super().__init__(markup=False, highlight=False, emoji=False, **settings)
+
+    def print(self, *objects: Any, **settings: Any) -> None:  # noqa: ANN401 - rich's own types
+        super().print(*(_shown(each) for each in objects), **settings)
 
     def on_broken_pipe(self) -> None:
         self.quiet = True
@@ -54,9 +64,9 @@ class _Console(Console):
 
 def console(*, stderr: bool = False) -> Console:
     """Return the console; not on a terminal, it is wide and plain, for logs and pipes."""
-    made = _Console(stderr=stderr, highlight=False, emoji=False)
+    made = _Console(stderr=stderr)
     if not made.is_terminal:
-        made = _Console(stderr=stderr, highlight=False, emoji=False, width=_WIDTH, no_color=True)
+        made = _Console(stderr=stderr, width=_WIDTH, no_color=True)
     return made
 
 
@@ -79,7 +89,9 @@ def _discard_output() -> None:
 def show_score(out: Console, score: Score) -> None:
     """Show gateways, categories, MQS, grade, status, and what is flaky."""
     name = score.playbook or score.model_id
-    table = Table(title=f"{name}: gateways", title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        title=Text(f"{_short(name)}: gateways"), title_justify="left", box=None, pad_edge=False
+    )
     table.add_column("gateway")
     table.add_column("state")
     table.add_column("why")
@@ -137,7 +149,7 @@ def show_failures(out: Console, score: Score) -> None:
     ]
     for entry in against[:_MOST_FAILURES]:
         word = str(entry.outcome or "missing")
-        out.print(Text(f"  {word:<12} {entry.scenario}: {_short(entry.reason)}"))
+        out.print(Text(f"  {word:<12} {_short(entry.scenario)}: {_short(entry.reason)}"))
     if len(against) > _MOST_FAILURES:
         out.print(f"  … and {len(against) - _MOST_FAILURES} more; see the report")
 
@@ -176,6 +188,14 @@ def raise_for_verdicts(verdicts: Sequence[Verdict]) -> None:
         raise ModelFellShortError
     if "inconclusive" in verdicts:
         raise InconclusiveError
+
+
+def _shown(printed: Any) -> Any:  # noqa: ANN401 - whatever can be printed
+    if isinstance(printed, str):
+        return visible(printed)
+    if isinstance(printed, Text) and (plain := visible(printed.plain)) != printed.plain:
+        return Text(plain, style=printed.style)
+    return printed
 
 
 def _short(text: str) -> str:

@@ -99,3 +99,20 @@ def test_a_slug_is_one_plain_file_name(name: str) -> None:
 def test_slugs_stay_readable() -> None:
     assert slug("Qwen/Qwen2.5 Coder") == "qwen-qwen2.5-coder"
     assert slug("…") == "unnamed"
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\ud800b", "x" * 5000])
+def test_what_can_be_no_file_is_an_input_error(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError):
+        read_bounded(tmp_path / name, 10)
+    try:
+        path_below(tmp_path, name)
+    except InputError as error:
+        assert "is no name of a file" in str(error)  # noqa: PT017 - a long name may be resolved
+
+
+def test_a_circle_of_links_is_an_input_error(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(InputError, match="is no name of a file"):
+        path_below(tmp_path, "a/c")

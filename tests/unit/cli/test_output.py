@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from rich.console import Console
+from rich.text import Text
 
 from aprqa_ci.certification.bundle import Bundle, write_bundle
 from aprqa_ci.cli.output import (
@@ -88,3 +89,12 @@ def test_the_worst_verdict_decides(
 def test_without_a_terminal_it_is_wide_and_plain() -> None:
     made = console()
     assert (made.width, made.is_terminal, made.no_color) == (110, False, True)
+
+
+def test_what_is_printed_shows_and_does_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    out = console()
+    out.print("[link=https://evil.example]x[/link] \x1b[2J [/]")
+    out.print(Text("a\u2066b\u202ec", style="red"))
+    out.print(Text("plain"), soft_wrap=True)
+    shown = capsys.readouterr().out.splitlines()
+    assert shown == ["[link=https://evil.example]x[/link]  [/]", "a[U+2066]b[U+202E]c", "plain"]
