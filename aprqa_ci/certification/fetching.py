@@ -12,6 +12,7 @@ from aprqa_ci.execution.fetching.hugging_face import connect, hub_settings
 from aprqa_ci.execution.fetching.manifest import Models
 from aprqa_ci.files import write_atomic
 from aprqa_ci.planning.plan import Plan, plan_digest
+from aprqa_ci.redaction import redaction_of
 from aprqa_ci.wire import pretty_json, read_wire
 
 __all__ = ["fetch_for", "fetch_world", "models_of", "resolve_for"]
@@ -67,7 +68,9 @@ def fetch_for(plan: Plan, shard: str | None, world: FetchWorld, manifest: Path) 
     """
     resolved = resolve_for(plan, shard, world)
     models, errors = fetch_models(resolved, world)
-    models = Models(plan=plan_digest(plan), models=models.models, absent=models.absent)
+    # The manifest is uploaded, and what the hub or a proxy said stands in it.
+    absent = redaction_of(world.environment).of(models.absent)
+    models = Models(plan=plan_digest(plan), models=models.models, absent=absent)
     write_atomic(manifest, pretty_json(models))
     if errors:
         told = list(dict.fromkeys(str(error) for error in errors))
