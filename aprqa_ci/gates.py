@@ -41,6 +41,17 @@ class Gate(WireModel, frozen=True, kw_only=True):
         """The gateway or category, as text."""
         return str(self.gateway or self.category)
 
+    @property
+    def must_hold(self) -> bool:
+        """Whether one failure in one cell keeps from a certificate, whatever the score.
+
+        Measurements of severity P0 and P1 do. Answers are many, and a share of them may be wrong;
+        what is derived of a category, the comparison with the last certificate, speaks of answers
+        and of another day's machine, and is left to the score.
+        """
+        measured = self.category is not None and self.made_by == "check"
+        return measured and self.severity in {Severity.P0, Severity.P1}
+
 
 class _GateFile(WireModel, frozen=True, kw_only=True):
     schema: Literal["aprqa-gates/1"]

@@ -27,6 +27,8 @@ from aprqa_ci.playbook.field_types import QUANTIZATION_FORMAT
 from aprqa_ci.playbook.model import Playbook
 from aprqa_ci.quantizations import quantization_catalogue
 from aprqa_ci.scoring.certificate import CERTIFICATE_SCHEMA, Certificate
+from aprqa_ci.selftest.falsification import FALSIFICATION_SCHEMA, Falsification
+from aprqa_ci.selftest.mutants import MutantFile
 from aprqa_ci.wire import WireModel, pretty_json
 
 __all__ = ["SCHEMAS", "SchemaEntry", "make_schema", "schema_bytes"]
@@ -103,6 +105,20 @@ SCHEMAS: Final[tuple[SchemaEntry, ...]] = (
         description="What was fetched for a plan: repositories, commits, files and digests.",
         model=Models,
         version=MODELS_SCHEMA,
+    ),
+    SchemaEntry(
+        name="mutants",
+        title="Mutants",
+        description="The ways in which the self-test breaks a model, and what has to catch each.",
+        model=MutantFile,
+        version="aprqa-mutants/1",
+    ),
+    SchemaEntry(
+        name="falsification",
+        title="Falsification",
+        description="Which gate caught which broken model, and what sound ones were refused.",
+        model=Falsification,
+        version=FALSIFICATION_SCHEMA,
     ),
     SchemaEntry(
         name="suite",

@@ -38,6 +38,7 @@ _COMMANDS = {
     "attest": ("attest", "Write what a bundle says as an in-toto statement, to be signed."),
     "validate": ("validate", "Check playbooks, plans, evidence, certificates and models.csv."),
     "engines": ("engines", "Which engines are here, and how to get the others."),
+    "selftest": ("selftest", "Break a sound model in many ways, and see which gate catches it."),
     "gates": ("catalogues", "What each gate means."),
     "facts": ("catalogues", "What the conditions of a playbook may speak of."),
     "tiers": ("catalogues", "What each tier tests, and what it can end in."),

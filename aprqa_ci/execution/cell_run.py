@@ -58,6 +58,7 @@ class CellRun:
         self._playbook = machine.playbooks[cell.playbook]
         self._scratch = scratch
         self._passed_over: list[PassedOver] = []
+        self._died_closing = False
         self._results = {
             each.id: machine.done[each.id] for each in cell.scenarios if each.id in machine.done
         }
@@ -200,7 +201,8 @@ class CellRun:
                     return
                 self._one(session, scenario)
         finally:
-            session.close()
+            code = session.close()
+            self._died_closing = code is not None and code < 0
 
     def _one(self, session: CellSession, scenario: PlannedScenario) -> None:
         try:
@@ -359,6 +361,7 @@ class CellRun:
             ),
             self._baseline(),
             load_thresholds(),
+            died_closing=self._died_closing,
         )
         for finding in findings:
             scenario = pending.get(finding.scenario)

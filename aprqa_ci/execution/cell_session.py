@@ -252,11 +252,10 @@ class CellSession:
         self._losses += 1
         self.close()
 
-    def close(self) -> None:
-        """End the child."""
-        if self._child is not None:
-            self._child.close()
-            self._child = None
+    def close(self) -> int | None:
+        """End the child and return its exit code; nothing where it did not end by itself."""
+        child, self._child = self._child, None
+        return None if child is None else child.close()
 
     def engine_run(self) -> EngineRun | None:
         """Return which engine answers, once the model was loaded."""

@@ -56,13 +56,15 @@ def conclude_cell(
     results: Sequence[CellResult],
     baseline: BaselineCell | None,
     thresholds: Thresholds,
+    *,
+    died_closing: bool = False,
 ) -> list[DerivedFinding]:
     """Conclude every derived gate that the cell's plan names, in plan order. Pure.
 
     - G2-BASIC: Falsified when a prompt ended in an engine error, or prompts were tried and none was
       answered with text; Skipped when none was tried.
-    - G3-STABLE: Falsified when a child process died by a signal; Skipped when nothing ran on the
-      loaded model.
+    - G3-STABLE: Falsified when a child process died by a signal, be it while it ended; Skipped when
+      nothing ran on the loaded model.
     - G4-GARBAGE: Falsified when more than ``garbage_share`` of all answers, empty ones included,
       were empty or garbage; Skipped when there was no answer.
     - F-REGR-BASELINE-001: Falsified when a scenario that the baseline shows as right fails now, or
@@ -74,6 +76,7 @@ def conclude_cell(
         results: one result per scenario that has ended, in any order.
         baseline: what the last accepted certificate shows of this cell, if there is one.
         thresholds: the limits.
+        died_closing: whether the child process died by a signal when it was asked to end.
 
     Raises:
         ValueError: a result is of a scenario that the cell does not have, or there are two of one.
@@ -82,7 +85,7 @@ def conclude_cell(
     by_scenario = {result.scenario: result for result in results}
     if len(by_scenario) != len(results) or not planned.issuperset(by_scenario):
         raise ValueError(f"results that are not those of {cell.id}")  # noqa: EM102 - names the cell
-    view = _View(cell=cell, results=by_scenario)
+    view = _View(cell=cell, results=by_scenario, died_closing=died_closing)
     findings = []
     for scenario in cell.scenarios:
         conclusion: _Conclusion
@@ -122,6 +125,7 @@ class _View:
 
     cell: PlannedCell
     results: Mapping[str, CellResult]
+    died_closing: bool
 
     @property
     def prompts(self) -> list[CellResult]:
@@ -198,6 +202,9 @@ def _stays_up(view: _View) -> _Conclusion:
     ]
     if crashes:
         reason = f"a child process died by a signal in {len(crashes)}: {_some(crashes)}"
+        return _Conclusion(outcome=Outcome.FALSIFIED, reason=reason)
+    if view.died_closing:
+        reason = "the child process died by a signal when it was asked to end"
         return _Conclusion(outcome=Outcome.FALSIFIED, reason=reason)
     ran = len(view.on_the_model)
     if not ran:

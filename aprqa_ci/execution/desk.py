@@ -14,6 +14,7 @@ from aprqa_ci.execution.comparing import judge_files
 from aprqa_ci.execution.derived_files import ConvertsFiles, derive
 from aprqa_ci.execution.engines.interface import (
     DescribedSession,
+    Device,
     EngineAbsentError,
     ModelLoadError,
     Session,
@@ -47,6 +48,7 @@ from aprqa_ci.execution.protocol import (
     WeightsCompared,
 )
 from aprqa_ci.execution.weight_comparison import compare_weights
+from aprqa_ci.vocabulary import Backend
 
 __all__ = ["Desk"]
 
@@ -161,6 +163,7 @@ class Desk:
         started = time.monotonic()
         session = engine.open(request.model, request.backend)
         self._stack.callback(session.close)
+        _require_device(engine.name, session.device, request.backend)
         self._session = session
         self._asker = asker_for(session, request.modality, self._stack)
         device = session.device
@@ -223,6 +226,18 @@ class Desk:
         traceback: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+
+def _require_device(engine: str, device: Device, backend: Backend) -> None:
+    """Require that the session computes where the cell is to be computed.
+
+    Raises:
+        EngineAbsentError: it computes elsewhere, so that the cell would speak of another backend.
+    """
+    if device.backend is not backend:
+        where = f"{device.backend} ({device.name}: {device.proof})"
+        what = f"engine {engine} was opened for {backend} and computes on {where}"
+        raise EngineAbsentError(what)
 
 
 class _Pieces:

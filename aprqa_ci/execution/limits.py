@@ -26,6 +26,8 @@ class Limits(WireModel, frozen=True, kw_only=True):
     schema: Literal["aprqa-limits/1"]
     repeat_times: int
     repeat_temperature: float
+    repeat_open_question: str
+    repeat_open_tokens: int
     memory_rounds: int
     memory_growth_mb: int
     memory_growth_share: float

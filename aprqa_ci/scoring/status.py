@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from aprqa_ci.gates import gate_catalogue
 from aprqa_ci.planning.plan import PlacedOut
 from aprqa_ci.scoring.score import Finding, GatewayResult, ScenarioScore
 from aprqa_ci.scoring.wording import brief, counted, named
@@ -41,16 +42,18 @@ def decide_status(standing: Standing) -> tuple[Status, tuple[str, ...]]:
     1. a gateway failed, or a gate of severity P0 that the playbook defines: BLOCKED
     2. a scenario was skipped for the machine's sake, or is missing: INCONCLUSIVE
     3. the score is below the limit: BLOCKED
-    4. a gateway was not evaluated: BLOCKED
-    5. a finding about the evidence itself: BLOCKED
-    6. the run could not certify, or scenarios were skipped for other reasons: PROVISIONAL
-    7. CERTIFIED
+    4. a measurement did not hold: BLOCKED
+    5. a gateway was not evaluated: BLOCKED
+    6. a finding about the evidence itself: BLOCKED
+    7. the run could not certify, or scenarios were skipped for other reasons: PROVISIONAL
+    8. CERTIFIED
     """
     rules = (
         (Status.BLOCKED, _gateway_obstacles(standing, GatewayState.FAILED)),
         (Status.BLOCKED, _own_gate_obstacles(standing)),
         (Status.INCONCLUSIVE, _untested(standing)),
         (Status.BLOCKED, _score_obstacles(standing)),
+        (Status.BLOCKED, _measured_obstacles(standing)),
         (Status.BLOCKED, _gateway_obstacles(standing, GatewayState.NOT_EVALUATED)),
         (Status.BLOCKED, tuple(f"Evidence: {finding.text}" for finding in standing.findings)),
         (Status.PROVISIONAL, (*standing.limits, *_other_skips(standing))),
@@ -111,6 +114,31 @@ def _score_obstacles(standing: Standing) -> tuple[str, ...]:
     if standing.mqs >= standing.certify_at:
         return ()
     return (f"The score is {standing.mqs}; a certificate needs {standing.certify_at}",)
+
+
+def _measured_obstacles(standing: Standing) -> tuple[str, ...]:
+    """Name the measurements that did not hold.
+
+    A wrong answer is one of many, and a share of them may be wrong. A measurement is about the
+    whole cell: weights that are not the original's, a leak, a seed that is ignored. Averaged
+    with what else the cell does well, it would cost a few points and change nothing.
+    """
+    gates = gate_catalogue()
+    failed = [
+        f"{entry.scenario} ({brief(entry.reason, _REASON)})"
+        for entry in standing.scenarios
+        if entry.own_gate is None
+        and entry.outcome is not None
+        and entry.outcome.is_failure
+        and (gate := gates.get(entry.gate_id)) is not None
+        and gate.must_hold
+    ]
+    if not failed:
+        return ()
+    number = counted(len(failed), "measurement")
+    return (
+        f"A certificate needs every measurement to hold; {number} did not: {named(failed, _TOLD)}",
+    )
 
 
 def _other_skips(standing: Standing) -> tuple[str, ...]:

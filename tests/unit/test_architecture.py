@@ -20,6 +20,7 @@ ORDER = (
     ("registry", "reports"),
     ("certification",),
     ("github",),
+    ("selftest",),
     ("cli",),
 )
 POSITION = {room: position for position, group in enumerate(ORDER) for room in group}
@@ -50,10 +51,10 @@ OWNERS = {
     "jinja2": r"execution/engines/.*",
     "xllamacpp": r"execution/engines/llamacpp.*\.py",
     "gguf": r"execution/formats/.*",
-    "numpy": r"execution/.*",
+    "numpy": r"(execution|selftest)/.*",
     "subprocess": r"execution/(child|gpu_devices|engines/(apr|openai|server)_process)\.py"
-    r"|certification/git_history\.py",
-    "signal": r"cli/signals\.py|execution/.*",
+    r"|certification/git_history\.py|selftest/trial_process\.py",
+    "signal": r"cli/signals\.py|execution/.*|selftest/trial_process\.py",
     "http": r"execution/engines/(openai|apr)_.*\.py",
     # For addresses alone, but in the engines.
     "urllib": r"execution/(engines/openai_.*|fetching/hugging_face)\.py"
@@ -62,7 +63,7 @@ OWNERS = {
     "httpx2": r"execution/fetching/hugging_face\.py",
     "sigstore": r"certification/attestation\.py",
     "cryptography": r"certification/attestation\.py",
-    "socket": r"execution/.*|registry/lock\.py",
+    "socket": r"execution/.*|registry/lock\.py|selftest/faulty_server\.py",
     "github": r"github/rest\.py",
     "requests": r"github/(rest|refusals)\.py",
     "urllib3": r"github/refusals\.py",

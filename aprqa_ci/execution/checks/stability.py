@@ -14,19 +14,36 @@ __all__ = ["memory", "overflow", "recovery", "repeat"]
 def repeat(cell: OpenCell) -> Finding:
     """The same question gets the same answer, greedy and with a fixed seed."""
     case = cell.playbook.probe_prompts[0]
-    seeded = msgspec.structs.replace(case, temperature=cell.limits.repeat_temperature)
+    seeded = msgspec.structs.replace(
+        case,
+        turns=(cell.limits.repeat_open_question,),
+        system=None,
+        raw=False,
+        max_tokens=cell.limits.repeat_open_tokens,
+        temperature=cell.limits.repeat_temperature,
+    )
     said: dict[str, list[str]] = {"greedy": [], "seeded": []}
+    lengths: dict[str, set[int]] = {"greedy": set(), "seeded": set()}
     for name, each in (("greedy", case), ("seeded", seeded)):
         for _ in range(cell.limits.repeat_times):
             reply = cell.ask(each)
             if not isinstance(reply, Answered):
                 return unanswered(reply)
             said[name].append(reply.text)
+            lengths[name].add(reply.prompt_tokens)
     differing = [name for name, answers in said.items() if len(set(answers)) > 1]
     if not any(said["greedy"]):
         return Finding(
             outcome=Outcome.FALSIFIED, reason="every answer was empty", figures={"answers": said}
         )
+    for counts in lengths.values():
+        if len(counts) > 1:
+            read = " and ".join(str(count) for count in sorted(counts))
+            return Finding(
+                outcome=Outcome.FALSIFIED,
+                reason=f"the same prompt was read as {read} tokens: something else came with it",
+                figures={"answers": said, "prompt_tokens": sorted(counts)},
+            )
     return Finding(
         outcome=Outcome.FALSIFIED if differing else Outcome.CORROBORATED,
         reason=f"answers differ: {', '.join(differing)}"

@@ -4,7 +4,7 @@ from aprqa_ci.execution.formats.json_files import read_json_object
 from aprqa_ci.execution.formats.llama import expected_tensors, hf_name, optional_tensors
 from aprqa_ci.execution.formats.weights import FormatError, TensorInfo, UnsupportedFormatError
 from aprqa_ci.execution.integrity.finding import NotJudgedError, Observation, counted, listed
-from aprqa_ci.execution.integrity.finite import count_non_finite
+from aprqa_ci.execution.integrity.finite import count_non_finite, is_zero
 from aprqa_ci.execution.integrity.subject import Subject
 from aprqa_ci.execution.weight_files import INDEX_NAME
 
@@ -53,29 +53,43 @@ def judge_tensors(subject: Subject) -> Observation:
 
 
 def judge_finite(subject: Subject) -> Observation:
-    """Scan every tensor for NaN and infinity."""
+    """Scan every tensor for NaN and infinity, and every matrix for a number that is not zero."""
     total = subject.survey.tensors
     problems: list[str] = []
+    zeros: list[str] = []
     unread: list[str] = []
     try:
         for tensor in subject.weights.tensors.values():
             try:
                 if count := count_non_finite(tensor):
                     problems.append(f"{tensor.name} ({tensor.dtype}) has {count}")
+                elif _is_matrix(tensor) and is_zero(tensor):
+                    zeros.append(f"{tensor.name} ({tensor.dtype})")
             except UnsupportedFormatError:
                 unread.append(f"{tensor.name} ({tensor.dtype})")
     except OSError as error:
         msg = f"the weights cannot be read: {error.strerror or error}"
         raise NotJudgedError(msg) from error
-    if problems:
-        held = f"{counted(len(problems), 'tensor')} of {total} with NaN or infinity"
-        return Observation(
-            problems=(f"{held}: {listed(problems)}",), shown="", details="\n".join(problems)
-        )
+    if problems or zeros:
+        found = []
+        if problems:
+            held = f"{counted(len(problems), 'tensor')} of {total} with NaN or infinity"
+            found.append(f"{held}: {listed(problems)}")
+        if zeros:
+            held = f"{counted(len(zeros), 'tensor')} of {total} with nothing but zeros"
+            found.append(f"{held}: {listed(zeros)}")
+        return Observation(problems=tuple(found), shown="", details="\n".join([*problems, *zeros]))
     if unread:
         msg = f"{counted(len(unread), 'tensor')} of a type that is not read here: {listed(unread)}"
         raise NotJudgedError(msg)
-    return Observation(shown=f"no NaN and no infinity in {total} tensors")
+    return Observation(
+        shown=f"no NaN and no infinity in {total} tensors, and no matrix of zeros alone"
+    )
+
+
+def _is_matrix(tensor: TensorInfo) -> bool:
+    """A bias or the offset of a norm may well be zero; a matrix of zeros computes nothing."""
+    return sum(size > 1 for size in tensor.shape) >= 2
 
 
 def _index_problems(subject: Subject) -> list[str]:

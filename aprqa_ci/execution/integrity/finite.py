@@ -1,19 +1,21 @@
-"""Looking for NaN and infinity in stored tensors, without widening them.
+"""Looking for NaN, infinity and nothing at all in stored tensors, without widening them.
 
 Every floating-point type has its NaN and infinities where the bits of a mask are all set. A block
 of a quantized type has whole numbers, which are always finite, and scales; a value of it is not
 finite exactly where a scale is not. So the scales are enough, and the file is read in pieces.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from aprqa_ci.execution.formats.ggml_types import GGML_TYPES
 from aprqa_ci.execution.formats.weights import FormatError, TensorInfo, UnsupportedFormatError
 
-__all__ = ["count_non_finite"]
+__all__ = ["count_non_finite", "is_zero"]
 
 _CHUNK_BYTES = 4 << 20
 
@@ -91,13 +93,42 @@ def count_non_finite(tensor: TensorInfo) -> int:
     """
     if tensor.dtype in _ALWAYS_FINITE:
         return 0
+    floats = _floats_of(tensor)
+    return sum(_count(units, floats) for units in _pieces(tensor, floats))
+
+
+def is_zero(tensor: TensorInfo) -> bool:
+    """Say whether every number of a tensor is zero; in blocks, whether every scale is.
+
+    The first number that is not ends the reading. Of types without floating-point numbers nothing
+    is said.
+
+    Raises:
+        FormatError: the file ends before the tensor does.
+        UnsupportedFormatError: it is not known here where this type keeps its scales.
+        OSError: the file cannot be read.
+    """
+    if tensor.dtype in _ALWAYS_FINITE or tensor.nbytes == 0:
+        return False
+    floats = _floats_of(tensor)
+    return not any(_numbers(units, floats).any() for units in _pieces(tensor, floats))
+
+
+_Units = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+
+
+def _floats_of(tensor: TensorInfo) -> _Floats:
     floats = _PLAIN.get(tensor.dtype) or _BLOCKS.get(tensor.dtype)
     if floats is None:
         what = f"tensor {tensor.name!r}: the scales of {tensor.dtype} are not known here"
         raise UnsupportedFormatError(tensor.file, what)
+    return floats
+
+
+def _pieces(tensor: TensorInfo, floats: _Floats) -> Iterator[_Units]:
+    """Read a tensor in pieces, a row for each element or block."""
     unit = floats.unit or _BLOCK_BYTES[tensor.dtype]
     step = _CHUNK_BYTES // unit * unit
-    count = 0
     with tensor.file.open("rb") as stream:
         stream.seek(tensor.offset)
         for start in range(0, tensor.nbytes, step):
@@ -105,15 +136,22 @@ def count_non_finite(tensor: TensorInfo) -> int:
             data = stream.read(size)
             if len(data) < size:
                 raise FormatError(tensor.file, f"ends within tensor {tensor.name!r}")
-            count += _count(np.frombuffer(data, np.uint8).reshape(-1, unit), floats)
-    return count
+            yield np.frombuffer(data, np.uint8).reshape(-1, unit)
 
 
-def _count(units: np.ndarray[tuple[int, int], np.dtype[np.uint8]], floats: _Floats) -> int:
+def _columns(units: _Units, floats: _Floats) -> Iterator[npt.NDArray[Any]]:
+    """Yield the bits of the floating-point numbers."""
     dtype = np.dtype(floats.dtype)
-    mask = dtype.type(floats.mask)
-    found = 0
     for offset in floats.offsets:
-        columns = np.ascontiguousarray(units[:, offset : offset + dtype.itemsize])
-        found += int(np.count_nonzero((columns.view(dtype) & mask) == mask))
-    return found
+        yield np.ascontiguousarray(units[:, offset : offset + dtype.itemsize]).view(dtype)
+
+
+def _count(units: _Units, floats: _Floats) -> int:
+    mask = np.dtype(floats.dtype).type(floats.mask)
+    return sum(int(np.count_nonzero((bits & mask) == mask)) for bits in _columns(units, floats))
+
+
+def _numbers(units: _Units, floats: _Floats) -> npt.NDArray[Any]:
+    """Return the bits of all numbers without their sign: minus zero is zero."""
+    sign = np.dtype(floats.dtype).type(1 << (np.dtype(floats.dtype).itemsize * 8 - 1))
+    return np.concatenate([bits & ~sign for bits in _columns(units, floats)])

@@ -282,3 +282,14 @@ def test_skipping_or_reordering_never_helps_g2_and_g3(
         after = conclude([*results[: 3 + index], *results[4 + index :]])
         for gate in ("G2-BASIC", "G3-STABLE"):
             assert after[gate].outcome is not C or found[gate].outcome is C
+
+
+def test_a_child_that_dies_when_it_is_asked_to_end_is_not_stable() -> None:
+    results = [check("G1-LOAD"), *(prompt(number) for number in range(8))]
+    found = {
+        each.gate_id: each
+        for each in conclude_cell(planned(), results, None, load_thresholds(), died_closing=True)
+    }
+    assert found["G3-STABLE"].outcome is F
+    assert "asked to end" in found["G3-STABLE"].reason
+    assert found["G2-BASIC"].outcome is C

@@ -1,13 +1,14 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from aprqa_ci.execution import desk as desk_module
 from aprqa_ci.execution.desk import Desk
-from aprqa_ci.execution.engines.interface import Answer, Sampling
+from aprqa_ci.execution.engines.interface import Answer, EngineAbsentError, Sampling
 from aprqa_ci.execution.engines.openai_server import serve_session
 from aprqa_ci.execution.protocol import (
     MAX_ANSWER_CHARACTERS,
@@ -62,6 +63,16 @@ def _open(directory: Path, modality: Modality) -> Open:
         backend=Backend.CPU,
         modality=modality,
     )
+
+
+def test_a_session_that_computes_elsewhere_is_no_session(
+    session: ScriptedSession, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(desk_module, "engine_named", lambda _: ScriptedEngine(session))
+    request = msgspec.structs.replace(_open(tmp_path, Modality.RUN), backend=Backend.GPU)
+    with Desk() as desk, pytest.raises(EngineAbsentError, match="for gpu and computes on cpu"):
+        desk.handle(request)
+    assert session.closed == 1
 
 
 def test_an_answer_carries_what_was_measured(opened: Desk) -> None:

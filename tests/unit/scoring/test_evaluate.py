@@ -155,7 +155,28 @@ def test_below_the_limit_is_blocked(bench: "Bench") -> None:
     }
     score = bench.score(bench.evidence(plan, wrong), plan)
     assert (score.mqs, score.grade, score.status) == (725, "C", Status.BLOCKED)
-    assert score.obstacles == ("The score is 725; a certificate needs 800",)
+    below, measured = score.obstacles
+    assert below == "The score is 725; a certificate needs 800"
+    assert measured.endswith(f"1 measurement did not: {CELL}#F-PERF-TPS-001 (because)")
+
+
+@pytest.mark.parametrize("outcome", [Outcome.FALSIFIED, Outcome.TIMEOUT], ids=str)
+def test_a_measurement_that_does_not_hold_is_blocked_whatever_the_score(
+    bench: "Bench", outcome: Outcome
+) -> None:
+    plan = bench.plan()
+    score = bench.score(bench.evidence(plan, {f"{CELL}#F-PERF-TPS-001": outcome}), plan)
+    assert score.mqs >= 800
+    assert score.gateways_passed
+    assert (score.status, score.certified_tier) == (Status.BLOCKED, "none")
+    assert len(score.obstacles) == 1
+    assert "F-PERF-TPS-001" in score.obstacles[0]
+
+
+def test_a_wrong_answer_among_many_is_no_measurement(bench: "Bench") -> None:
+    plan = bench.plan()
+    score = bench.score(bench.evidence(plan, {f"{CELL}#001": Outcome.FALSIFIED}), plan)
+    assert score.status is Status.CERTIFIED
 
 
 @pytest.mark.parametrize("tier", ["quick", "smoke", "no such tier"])

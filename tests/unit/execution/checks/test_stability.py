@@ -1,6 +1,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from aprqa_ci.execution.checks import CHECKS
@@ -30,7 +31,27 @@ def test_the_same_answer_each_time_holds(scripted: Any) -> None:
     times, warm = cell.limits.repeat_times, cell.limits.repeat_temperature
     assert [case.temperature for case in cell.asked] == [0.0] * times + [warm] * times
     assert warm > 0
-    assert len({case.turns for case in cell.asked}) == len({case.seed for case in cell.asked}) == 1
+    assert len({case.seed for case in cell.asked}) == 1
+    # Where the answer is certain any seed gives it, so chance is put to an open question.
+    probe, open_question = cell.playbook.probe_prompts[0].turns, cell.limits.repeat_open_question
+    asked = [case.turns for case in cell.asked]
+    assert asked == [probe] * times + [(open_question,)] * times
+    assert {case.max_tokens for case in cell.asked[times:]} == {cell.limits.repeat_open_tokens}
+
+
+@pytest.mark.parametrize("other", [1, 4])
+def test_the_same_prompt_read_as_more_tokens_fails_though_the_answers_are_the_same(
+    scripted: Any, answered: Say, other: int
+) -> None:
+    def reply(number: int, _case: object) -> Answered:
+        usual = 9 if number < 3 else 11
+        return msgspec.structs.replace(
+            answered("four"), prompt_tokens=usual + 5 * (number == other)
+        )
+
+    finding = CHECKS[REPEAT](scripted(reply))
+    assert finding.outcome is Outcome.FALSIFIED
+    assert "read as" in finding.reason
 
 
 @pytest.mark.parametrize(("other", "named"), [(2, "greedy"), (5, "seeded")])

@@ -9,7 +9,7 @@ from aprqa_ci.execution.formats.ggml_types import DEQUANTIZED_TYPES, GGML_TYPES,
 from aprqa_ci.execution.formats.safetensors import SAFETENSORS_BITS
 from aprqa_ci.execution.formats.weights import FormatError, TensorInfo, UnsupportedFormatError
 from aprqa_ci.execution.integrity import finite
-from aprqa_ci.execution.integrity.finite import count_non_finite
+from aprqa_ci.execution.integrity.finite import count_non_finite, is_zero
 
 
 def tensor(path: Path, data: bytes, dtype: str, offset: int = 0) -> TensorInfo:
@@ -143,3 +143,38 @@ def test_a_type_whose_scales_are_not_known_is_not_judged(tmp_path: Path, dtype: 
 def test_every_type_of_safetensors_is_read_but_two() -> None:
     known = {*finite._PLAIN, *finite._ALWAYS_FINITE}
     assert set(SAFETENSORS_BITS) - known == {"F8_E4M3FNUZ", "F8_E5M2FNUZ"}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "data", "zero"),
+    [
+        ("F16", floats("<f2", 0.0, -0.0, 0.0), True),
+        ("F16", floats("<f2", 0.0, -0.0, 6e-8), False),
+        ("F32", floats("<f4", 0.0, np.nan), False),
+        ("BF16", bytes.fromhex("0080 0000"), True),
+        ("Q8_0", bytes(2) + b"\x7f" * 32, True),
+        ("Q8_0", bytes(34) + b"\x01" + bytes(33), False),
+        ("Q4_1", bytes(2) + b"\x00\x3c" + bytes(16), False),
+        ("I8", bytes(8), False),
+    ],
+)
+def test_tensors_of_nothing_but_zeros_are_known(
+    tmp_path: Path, dtype: str, data: bytes, zero: bool
+) -> None:
+    assert is_zero(tensor(tmp_path / "t", data, dtype, offset=24)) is zero
+
+
+def test_a_number_behind_the_first_piece_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finite, "_CHUNK_BYTES", 64)
+    values = np.zeros(100, "<f4")
+    assert is_zero(tensor(tmp_path / "t", values.tobytes(), "F32"))
+    values[90] = 1
+    assert not is_zero(tensor(tmp_path / "t", values.tobytes(), "F32"))
+
+
+def test_nothing_is_said_of_an_empty_tensor_or_an_unknown_type(tmp_path: Path) -> None:
+    assert not is_zero(tensor(tmp_path / "t", b"", "F32"))
+    with pytest.raises(UnsupportedFormatError):
+        is_zero(tensor(tmp_path / "t", bytes(56), "IQ1_M"))

@@ -576,7 +576,7 @@ def test_an_embedding_with_spare_rows_is_fine(kit: Any, look: Any, tmp_path: Pat
     gguf = kit.GgufModel()
     for number in (262, 263):
         _add_token(gguf, f"[PAD{number}]", 5)
-    gguf.tensors["token_embd.weight"] = kit.stored(np.zeros((264, 32)), "F16")
+    gguf.tensors["token_embd.weight"] = kit.stored(np.ones((264, 32)), "F16")
     for said in (264, None):
         if said is None:
             del gguf.metadata["llama.vocab_size"]
@@ -835,3 +835,19 @@ def test_metadata_without_an_embedding_are_compared_by_the_rest(
     found = look(gguf.write(tmp_path / "gguf"), truth)
     assert found[METADATA].state is FindingState.CORROBORATED
     assert kit.fallen(found) == {VOCAB, TENSOR}
+
+
+def test_a_matrix_of_zeros_is_found_and_a_vector_is_let_be(
+    kit: Any, look: Any, tmp_path: Path
+) -> None:
+    model = kit.HfModel()
+    name = "model.layers.1.mlp.down_proj.weight"
+    model.tensors[name] = np.zeros_like(model.tensors[name])
+    found = look(model.write(tmp_path / "matrix"))[FINITE]
+    assert found.state is FindingState.FALSIFIED
+    assert "nothing but zeros" in found.reason
+    assert name in found.reason
+    model = kit.HfModel()
+    norm = "model.layers.1.input_layernorm.weight"
+    model.tensors[norm] = np.zeros_like(model.tensors[norm])
+    assert look(model.write(tmp_path / "vector"))[FINITE].state is FindingState.CORROBORATED

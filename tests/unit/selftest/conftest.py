@@ -1,0 +1,12 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from aprqa_ci.execution.engines.conformance import bundled_model
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A copy of the bundled model."""
+    return Path(shutil.copytree(bundled_model(), tmp_path / "model"))
