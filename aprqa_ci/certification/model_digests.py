@@ -9,8 +9,9 @@ from pathlib import Path
 
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
+from aprqa_ci.execution.derived_files import source_digest
 from aprqa_ci.files import sha256_file
-from aprqa_ci.planning.identifiers import variant_name
+from aprqa_ci.planning.identifiers import as_sources, derived_name, sources_in, variant_name
 from aprqa_ci.vocabulary import Outcome
 
 __all__ = ["check_models", "check_named"]
@@ -25,6 +26,7 @@ _CUT_AT = 2000
 def check_models(named: Mapping[str, Mapping[str, str]], root: Path) -> Iterator[Problem]:
     """Yield what is not there, or is another file.
 
+    What was made of other files can be made again, so it need not be there; its source must be.
     Variants may have files of one name, so of several of that name one must be the right one.
 
     Args:
@@ -36,12 +38,21 @@ def check_models(named: Mapping[str, Mapping[str, str]], root: Path) -> Iterator
     """
     there = _by_name(root)
     digests: dict[Path, str] = {}
-    for variant, files in named.items():
-        for name, digest in files.items():
+    made = {
+        digest
+        for listed in named.values()
+        if (sources := sources_in(listed))
+        for name, digest in listed.items()
+        if name not in as_sources(sources)
+    }
+    for variant, listed in named.items():
+        for name, digest in (sources_in(listed) or listed).items():
             own = [path for path in there[Path(name).name] if path.as_posix().endswith(f"/{name}")]
             for path in own:
                 if path not in digests:
                     digests[path] = _digest(path)
+            if not own and digest in made:
+                continue
             if not own:
                 yield Problem(what=f"{variant}: {name} is not there", path=root)
             elif all(digests[path] != digest for path in own):
@@ -78,6 +89,8 @@ def check_named(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Hold the digests that a certificate names against those that the evidence recorded. Pure.
 
+    Of files that were made, the evidence names one digest for all that they were made from.
+
     Args:
         named: SHA-256 by file name, by variant.
         records: of the run that was scored.
@@ -99,7 +112,24 @@ def check_named(
             {name for each in listings for name in _wrong(named.get(variant, {}), each)}
         )
     ]
+    wrong += _other_sources(named, records)
     return tuple(wrong), tuple(sorted(variant for variant in named if variant not in recorded))
+
+
+def _other_sources(
+    named: Mapping[str, Mapping[str, str]], records: Sequence[EvidenceRecord]
+) -> list[str]:
+    told = {
+        derived_name(variant, source): record.meta(MetadataKey.DERIVED_DIGEST)
+        for record in records
+        if (source := record.meta(MetadataKey.DERIVED_FROM)) is not None
+        for variant in [variant_name(record.scenario.format, record.meta(MetadataKey.QUANTIZATION))]
+    }
+    return [
+        f"{name}: the source is not the one that the evidence names"
+        for name, digest in sorted(told.items())
+        if source_digest(sources_in(named.get(name, {}))) != digest
+    ]
 
 
 @dataclass(frozen=True, kw_only=True)

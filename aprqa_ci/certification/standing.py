@@ -9,29 +9,34 @@ another run.
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aprqa_ci import __version__
 from aprqa_ci.certification.bundle import Bundle
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey, machine_of
+from aprqa_ci.execution.derivable import find_model
+from aprqa_ci.execution.derived_files import already_derived
 from aprqa_ci.execution.engines.engine_options import EngineOptions, options_digest
 from aprqa_ci.execution.engines.interface import EngineAbsentError
 from aprqa_ci.execution.engines.registry import configured, describe, engine_for, engine_named
 from aprqa_ci.execution.integrity.digests import digest_files
 from aprqa_ci.execution.integrity.finding import NotJudgedError
 from aprqa_ci.execution.machine import RunEnvironment
-from aprqa_ci.execution.resolve import ModelNotFoundError, located_model, resolve_model
+from aprqa_ci.execution.model_files import ModelFiles
+from aprqa_ci.execution.resolve import ModelNotFoundError, located_model, own_cache
 from aprqa_ci.gates import gate_catalogue
 from aprqa_ci.planning.identifiers import variant_name
 from aprqa_ci.planning.plan import (
     Plan,
     PlannedCell,
+    PlannedModel,
     PlannedPlaybook,
     PlannedScenario,
     digest_for_playbook,
 )
 from aprqa_ci.scoring.runs import newest_run
-from aprqa_ci.vocabulary import Outcome
+from aprqa_ci.vocabulary import ModelFormat, Outcome
 from aprqa_ci.wire import canonical_json
 
 __all__ = ["Earlier", "differences", "standing_records", "stood"]
@@ -318,16 +323,33 @@ def _variants(
     for format_, quantization in dict.fromkeys(
         (cell.format, cell.quantization) for cell in plan.cells
     ):
-        digests: Mapping[str, str] | None
-        try:
-            files = resolve_model(
-                model,
-                format=format_,
-                quantization=quantization,
-                environment=environment.environment,
-                home=environment.home,
-            )
-            _, digests = digest_files(files)
-        except (ModelNotFoundError, NotJudgedError):
-            digests = None
+        digests: Mapping[str, str] | None = None
+        with suppress(ModelNotFoundError, NotJudgedError, OSError):
+            files = _files(model, format_, quantization, environment)
+            if files is not None:
+                _, digests = digest_files(files)
         yield variant_name(format_, quantization), digests
+
+
+def _files(
+    model: PlannedModel,
+    format_: ModelFormat,
+    quantization: str | None,
+    environment: RunEnvironment,
+) -> ModelFiles | None:
+    """Return the files; what would have to be made first is not there.
+
+    Raises:
+        ModelNotFoundError: they are not on this machine, and cannot be made.
+        OSError: what was made cannot be read.
+    """
+    variables, home = environment.environment, environment.home
+    found = find_model(
+        model, format=format_, quantization=quantization, environment=variables, home=home
+    )
+    if isinstance(found, ModelFiles):
+        return found
+    made = already_derived(
+        found.source, cache=own_cache(variables, home), quantization=found.quantization
+    )
+    return None if made is None else made.files

@@ -93,9 +93,15 @@ def record_of(
     }
     if result.source is not None:
         metadata |= {
-            MetadataKey.MODEL_REPO: result.source.repo,
-            MetadataKey.MODEL_COMMIT: result.source.commit,
+            MetadataKey.MODEL_REPO: result.source.repo or "",
+            MetadataKey.MODEL_COMMIT: result.source.commit or "",
         }
+        if (derived := result.source.derived) is not None:
+            metadata |= {
+                MetadataKey.DERIVED_FROM: str(derived.format),
+                MetadataKey.DERIVED_DIGEST: derived.digest,
+                MetadataKey.DERIVED_BY: derived.tool,
+            }
     if result.engine is not None:
         metadata |= {
             MetadataKey.ENGINE: result.engine.engine,

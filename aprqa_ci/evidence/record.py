@@ -59,9 +59,15 @@ class MetadataKey(StrEnum):
     STANDS_FROM = "stands_from"
     """Of a record that was carried over: the run and the id of the earlier record, with a slash."""
     MODEL_REPO = "model_repo"
-    """The repository of the hub that the model's files are of."""
+    """The repository of the hub that the model's files are of, or were made from."""
     MODEL_COMMIT = "model_commit"
     """Its commit."""
+    DERIVED_FROM = "derived_from"
+    """Of files that nobody published: the format that they were made from."""
+    DERIVED_DIGEST = "derived_digest"
+    """The SHA-256 of the canonical JSON of the SHA-256 of each file of that source by its name."""
+    DERIVED_BY = "derived_by"
+    """What made them, with its version."""
 
 
 class PassedOverEngine(WireModel, frozen=True, kw_only=True):

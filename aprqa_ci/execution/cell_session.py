@@ -117,15 +117,20 @@ class CellSession:
     def compare_weights(self) -> Reply:
         """Compare the weights with the ground truth's, in a process of its own."""
         context = self._context
+        truth, origin = context.ground_truth_files, context.model.origin
+        if origin is not None:
+            # A file that was made here is held against what it was made of: converted back, it
+            # would be compared with itself.
+            truth = origin.files
         size = context.model.size_bytes
-        if context.ground_truth_files is not None:
-            size += context.ground_truth_files.size_bytes
+        if truth is not None:
+            size += truth.size_bytes
         try:
             with context.asking(), context.spawn() as child:
                 reply = child.request(
                     CompareWeights(
                         model=context.model,
-                        ground_truth=context.ground_truth_files,
+                        ground_truth=truth,
                         scratch=context.scratch,
                     ),
                     timeout_s=self.limits.inspection_seconds(size),

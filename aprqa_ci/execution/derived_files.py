@@ -1,4 +1,4 @@
-"""Files that are made from a model's files, so that two formats of one model can be compared.
+"""Files that are made from a model's files: to compare two formats, or as a format nobody has.
 
 A derived file lies in a cache of ours under the digest of everything that decides its bytes: the
 source's files, what is written, and the version of what writes it. So it is made once, is never
@@ -14,7 +14,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
@@ -27,7 +27,7 @@ from aprqa_ci.execution.formats.convert import (
 )
 from aprqa_ci.execution.formats.safetensors import open_safetensors
 from aprqa_ci.execution.integrity.digests import model_paths
-from aprqa_ci.execution.model_files import ModelFiles
+from aprqa_ci.execution.model_files import ModelFiles, Origin
 from aprqa_ci.files import sha256_file
 from aprqa_ci.vocabulary import ModelFormat
 from aprqa_ci.wire import WireModel, digest_of, pretty_json, read_wire
@@ -36,8 +36,10 @@ __all__ = [
     "ConvertsFiles",
     "Derivation",
     "DerivedFile",
+    "already_derived",
     "counterpart_format",
     "derive",
+    "source_digest",
     "stored_precision",
 ]
 
@@ -125,15 +127,41 @@ def stored_precision(model: ModelFiles) -> str:
     return _PRECISIONS.get(types.pop(), "f32") if len(types) == 1 else "f32"
 
 
-def derive(source: ModelFiles, *, cache: Path, converter: FindConverter) -> DerivedFile:
-    """Return the source in the other format, with the same numbers; made if it is not there yet.
+def source_digest(source: Mapping[str, str]) -> str:
+    """Return the one digest that stands for the SHA-256 of each file of a source by its name."""
+    return digest_of(dict(source))
 
-    SafeTensors become GGUF of their own precision; GGUF and APR become SafeTensors.
+
+def already_derived(source: ModelFiles, *, cache: Path, quantization: str) -> DerivedFile | None:
+    """Return the GGUF file that was made of SafeTensors, or nothing if it is not there, whole.
+
+    Raises:
+        OSError: the cache or the source cannot be read, or a directory is a link.
+    """
+    derivation = _to_gguf(source, quantization)
+    place = cache.resolve()
+    for name in ("derived", derivation.key[:2], derivation.key):
+        place /= name
+        if not os.path.lexists(place):
+            return None
+        _require_own(place)
+    found = _found(place, derivation)
+    return None if found is None else _derived(place, found, source, made=False)
+
+
+def derive(
+    source: ModelFiles, *, cache: Path, converter: FindConverter, quantization: str | None = None
+) -> DerivedFile:
+    """Return the source in the other format; made if it is not there yet.
+
+    SafeTensors become GGUF of their own precision, or of that which is asked for; GGUF and APR
+    become SafeTensors with the same numbers.
 
     Args:
         source: the model.
         cache: our own cache directory; made if it is missing.
         converter: finds what converts APR files.
+        quantization: what SafeTensors are written as.
 
     Raises:
         FormatError: the source is damaged.
@@ -142,25 +170,25 @@ def derive(source: ModelFiles, *, cache: Path, converter: FindConverter) -> Deri
         ModelLoadError: the converter could not convert the source.
         OSError: the cache cannot be written, or one of its directories is a link.
     """
-    target = counterpart_format(source.format)
     apr: ConvertsFiles | None = None
-    if source.format is ModelFormat.APR:
-        apr, tool = converter()
-        precision = "as converted"
+    if source.format is ModelFormat.SAFETENSORS:
+        derivation = _to_gguf(source, quantization or stored_precision(source))
     else:
-        tool = f"aprqa-ci/{__version__} gguf/{version('gguf')}"
-        precision = stored_precision(source) if target is ModelFormat.GGUF else "f32"
-    derivation = Derivation(
-        source_format=source.format,
-        source=_digests(source),
-        format=target,
-        precision=precision,
-        tool=tool,
-    )
+        tool, precision = _our_converter(), "f32"
+        if source.format is ModelFormat.APR:
+            apr, tool = converter()
+            precision = "as converted"
+        derivation = Derivation(
+            source_format=source.format,
+            source=_digests(source),
+            format=ModelFormat.SAFETENSORS,
+            precision=precision,
+            tool=tool,
+        )
     place = _own_directory(cache, source, "derived", derivation.key[:2]) / derivation.key
     found = _found(place, derivation)
     if found is not None:
-        return _derived(place, found, made=False)
+        return _derived(place, found, source, made=False)
     temporary = Path(tempfile.mkdtemp(dir=place.parent, prefix=".making-"))
     try:
         content = temporary / "content"
@@ -168,9 +196,23 @@ def derive(source: ModelFiles, *, cache: Path, converter: FindConverter) -> Deri
         files = {path.name: sha256_file(path) for path in sorted(content.iterdir())}
         record = _Record(derivation=derivation, files=files)
         (content / _RECORD).write_bytes(pretty_json(record))
-        return _put(content, place, record)
+        return _put(content, place, record, source)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _our_converter() -> str:
+    return f"aprqa-ci/{__version__} gguf/{version('gguf')}"
+
+
+def _to_gguf(source: ModelFiles, precision: str) -> Derivation:
+    return Derivation(
+        source_format=source.format,
+        source=_digests(source),
+        format=ModelFormat.GGUF,
+        precision=precision,
+        tool=_our_converter(),
+    )
 
 
 def _digests(source: ModelFiles) -> dict[str, str]:
@@ -243,7 +285,7 @@ def _convert(
                 shutil.copyfile(path, beside)
 
 
-def _put(content: Path, place: Path, record: _Record) -> DerivedFile:
+def _put(content: Path, place: Path, record: _Record, source: ModelFiles) -> DerivedFile:
     try:
         content.rename(place)
     except OSError:
@@ -251,12 +293,13 @@ def _put(content: Path, place: Path, record: _Record) -> DerivedFile:
         found = _found(place, record.derivation)
         if found is None:
             raise
-        return _derived(place, found, made=False)
-    return _derived(place, record, made=True)
+        return _derived(place, found, source, made=False)
+    return _derived(place, record, source, made=True)
 
 
-def _derived(place: Path, record: _Record, *, made: bool) -> DerivedFile:
-    format_ = record.derivation.format
+def _derived(place: Path, record: _Record, source: ModelFiles, *, made: bool) -> DerivedFile:
+    derivation = record.derivation
+    format_ = derivation.format
     os.utime(place)
     return DerivedFile(
         files=ModelFiles(
@@ -264,8 +307,14 @@ def _derived(place: Path, record: _Record, *, made: bool) -> DerivedFile:
             weights=(place / _NAMES[format_],),
             directory=place,
             source="derived",
+            origin=Origin(
+                # What the source itself was made from is told where that is run.
+                files=replace(source, origin=None),
+                digest=source_digest(derivation.source),
+                tool=derivation.tool,
+            ),
         ),
-        derivation=record.derivation,
+        derivation=derivation,
         digests=record.files,
         made=made,
     )

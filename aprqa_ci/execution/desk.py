@@ -146,7 +146,12 @@ class Desk:
 
     def _derive(self, request: Derive) -> Reply:
         try:
-            found = derive(request.model, cache=request.cache, converter=_apr_converter)
+            found = derive(
+                request.model,
+                cache=request.cache,
+                converter=_apr_converter,
+                quantization=request.quantization,
+            )
         except UnsupportedFormatError as error:
             raise EngineAbsentError(str(error)) from error
         except FormatError as error:

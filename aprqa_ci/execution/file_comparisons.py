@@ -29,7 +29,6 @@ from aprqa_ci.execution.protocol import (
 from aprqa_ci.execution.result import Cause
 from aprqa_ci.execution.session_context import NOT_SHOWN
 from aprqa_ci.planning.comparisons import Comparisons
-from aprqa_ci.planning.identifiers import variant_name
 from aprqa_ci.planning.plan import PromptCase
 from aprqa_ci.vocabulary import Backend, ModelFormat, Outcome
 
@@ -80,7 +79,7 @@ class FileComparisons:
         spawn: starts a child process.
         asking: held while a child computes.
         answers: asks other files by the named engine; gives their answers, or why there are none.
-        note: takes the digests of a converted file by its name, for the certificate.
+        note: takes what was converted, and what came of it, for the certificate.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class FileComparisons:
         spawn: Callable[[], CellChild],
         asking: Callable[[], AbstractContextManager[object]],
         answers: Callable[[ModelFiles, str, Sequence[PromptCase]], tuple[Answered, ...] | str],
-        note: Callable[[str, Mapping[str, str]], None],
+        note: Callable[[ModelFiles, Derived], None],
     ) -> None:
         self._model = model
         self._gates = gates
@@ -166,10 +165,7 @@ class FileComparisons:
             raise LostSessionError(cause, f"converting the files: {reply.message}")
         if not isinstance(reply, Derived):
             raise lost_by(reply)
-        made = variant_name(reply.files.format, reply.precision)
-        of = variant_name(self._model.format, self._model.quantization)
-        sources = {f"from/{name}": digest for name, digest in reply.source.items()}
-        self._note(f"derived {made} of {of}", {**reply.digests, **sources})
+        self._note(self._model, reply)
         return reply.files
 
     def _request(self, request: Derive | JudgeFiles, doing: str) -> Reply:

@@ -37,6 +37,7 @@ class Limits(WireModel, frozen=True, kw_only=True):
     inspect_seconds: float
     inspect_seconds_per_gib: float
     compare_factor: float
+    convert_memory_factor: float
     memory_factor: dict[str, float]
     memory_factor_default: float
     classes: dict[str, ClassLimits]

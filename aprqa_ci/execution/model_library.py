@@ -6,16 +6,20 @@ once per modality.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
 from aprqa_ci.execution.child import CellChild, ChildDiedError, ChildTimeoutError
+from aprqa_ci.execution.derivable import Derivable, find_model
 from aprqa_ci.execution.engines.interface import Sampling
 from aprqa_ci.execution.limits import Limits
+from aprqa_ci.execution.made_files import make_files
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.execution.once import Once
 from aprqa_ci.execution.protocol import (
     Answered,
     Ask,
+    Derived,
     Inspect,
     Inspected,
     InspectedGate,
@@ -23,15 +27,10 @@ from aprqa_ci.execution.protocol import (
     Opened,
     Reply,
 )
-from aprqa_ci.execution.resolve import (
-    ModelNotFoundError,
-    located_model,
-    own_cache,
-    resolve_model,
-)
-from aprqa_ci.execution.result import ModelSource
-from aprqa_ci.planning.identifiers import variant_name
-from aprqa_ci.planning.plan import PlannedPlaybook, PromptCase
+from aprqa_ci.execution.resolve import ModelNotFoundError, located_model, own_cache
+from aprqa_ci.execution.result import DerivedSource, ModelSource
+from aprqa_ci.planning.identifiers import as_sources, derived_name, variant_name
+from aprqa_ci.planning.plan import GroundTruth, PlannedPlaybook, PromptCase
 from aprqa_ci.vocabulary import Backend, Modality, ModelFormat
 
 __all__ = ["TRUTH_ENGINE", "InspectionFailedError", "ModelLibrary"]
@@ -73,22 +72,40 @@ class ModelLibrary:
     def files(
         self, playbook: PlannedPlaybook, format_: ModelFormat, quantization: str | None
     ) -> ModelFiles:
-        """Return where the model's files are.
+        """Return where the model's files are; what nobody has is made, if it can be.
 
         Raises:
-            ModelNotFoundError: they are not on this machine.
+            ModelNotFoundError: they are not on this machine, and cannot be made.
+            MemoryError: there is not enough memory to make them.
+            OSError: there is not enough room on the disk to make them, or it cannot be written.
         """
 
-        def find() -> ModelFiles:
-            return resolve_model(
-                located_model(playbook.model, self._root),
-                format=format_,
-                quantization=quantization,
-                environment=self._environment,
-                home=self._home,
+        def make() -> ModelFiles:
+            found = self._found(playbook, format_, quantization)
+            if isinstance(found, ModelFiles):
+                return found
+            made = make_files(
+                found,
+                cache=self.cache,
+                limits=self._limits,
+                spawn=self._spawn,
+                asking=self._asking,
             )
+            self.note_derived(playbook, found.source, made)
+            return replace(made.files, quantization=quantization)
 
-        return self._files.get((playbook.name, format_, quantization), find)
+        return self._files.get((playbook.name, format_, quantization), make)
+
+    def _found(
+        self, playbook: PlannedPlaybook, format_: ModelFormat, quantization: str | None
+    ) -> ModelFiles | Derivable:
+        return find_model(
+            located_model(playbook.model, self._root),
+            format=format_,
+            quantization=quantization,
+            environment=self._environment,
+            home=self._home,
+        )
 
     def source(
         self, playbook: PlannedPlaybook, format_: ModelFormat, quantization: str | None
@@ -98,19 +115,34 @@ class ModelLibrary:
             files = self.files(playbook, format_, quantization)
         except (ModelNotFoundError, OSError):
             return None
-        if files.repo is None or files.revision is None:
+        origin = files.origin
+        of = files if origin is None else origin.files
+        if origin is None and (of.repo is None or of.revision is None):
             return None
-        return ModelSource(repo=files.repo, commit=files.revision)
+        return ModelSource(
+            repo=of.repo,
+            commit=of.revision,
+            derived=None
+            if origin is None
+            else DerivedSource(format=of.format, digest=origin.digest, tool=origin.tool),
+        )
 
     def ground_truth_files(self, playbook: PlannedPlaybook) -> ModelFiles | None:
-        """Return the ground truth's files, or nothing when there are none here."""
+        """Return the ground truth's files, or nothing when there are none here.
+
+        What would be made here says nothing of itself: then the truth is what it is made of.
+        """
         truth = playbook.ground_truth
         if truth is None:
             return None
         try:
-            return self.files(playbook, truth.format, truth.quantization)
+            return self._true_files(playbook, truth)
         except ModelNotFoundError:
             return None
+
+    def _true_files(self, playbook: PlannedPlaybook, truth: GroundTruth) -> ModelFiles:
+        found = self._found(playbook, truth.format, truth.quantization)
+        return found.source if isinstance(found, Derivable) else found
 
     def inspection(
         self, playbook: PlannedPlaybook, format_: ModelFormat, quantization: str | None
@@ -148,12 +180,14 @@ class ModelLibrary:
 
         return self._inspections.get((playbook.name, format_, quantization), inspect)
 
-    def note_derived(
-        self, playbook: PlannedPlaybook, name: str, digests: Mapping[str, str]
-    ) -> None:
-        """Keep the digests of a derived file beside those of the model's files."""
+    def note_derived(self, playbook: PlannedPlaybook, source: ModelFiles, made: Derived) -> None:
+        """Keep the digests of a derived file, and of its source, beside the model's files'."""
         if self._digests is not None:
-            self._digests(playbook.name, name, digests)
+            name = derived_name(
+                variant_name(made.files.format, made.precision),
+                variant_name(source.format, source.quantization),
+            )
+            self._digests(playbook.name, name, {**made.digests, **as_sources(made.source)})
 
     @property
     def cache(self) -> Path:
@@ -169,7 +203,7 @@ class ModelLibrary:
         if truth is None:
             return "the plan names none"
         try:
-            model = self.files(playbook, truth.format, truth.quantization)
+            model = self._true_files(playbook, truth)
         except ModelNotFoundError as error:
             return str(error)
         answers = self.answers(model, TRUTH_ENGINE, playbook.probe_prompts)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from aprqa_ci.execution.derivable import Derivable, find_model
 from aprqa_ci.execution.engines.engine_options import EngineOptions
 from aprqa_ci.execution.engines.interface import EngineAbsentError
 from aprqa_ci.execution.engines.registry import describe, engine_for
@@ -19,7 +20,7 @@ from aprqa_ci.execution.gpu_devices import GpuDevice, RunCommand, visible_device
 from aprqa_ci.execution.host import available_memory_mb
 from aprqa_ci.execution.limits import load_limits
 from aprqa_ci.execution.model_files import ModelFiles
-from aprqa_ci.execution.resolve import ModelNotFoundError, located_model, resolve_model
+from aprqa_ci.execution.resolve import ModelNotFoundError, located_model, own_cache
 from aprqa_ci.execution.result import Cause, ScenarioResult
 from aprqa_ci.planning.identifiers import variant_name
 from aprqa_ci.planning.model_size import placement_facts, scratch_gb
@@ -162,25 +163,36 @@ def _of_model(
     world: PreflightWorld,
     devices: Sequence[GpuDevice] | None,
 ) -> Iterator[_Found]:
+    size = 0
     try:
-        files = resolve_model(
+        found = find_model(
             located_model(playbook.model, world.root),
             format=cell.format,
             quantization=cell.quantization,
             environment=world.environment,
             home=world.home,
         )
-        size = files.size_bytes
+        size = found.size_bytes
     except (ModelNotFoundError, OSError) as error:
         variant = variant_name(cell.format, cell.quantization)
         reason = world.models and world.models.reason_for(playbook.model.hf_repo, variant)
         yield "preflight-model", f"{reason}\n{error}" if reason else str(error)
-        size = 0
     else:
+        if isinstance(found, Derivable):
+            yield from _of_making(found, world)
+        files = found.source if isinstance(found, Derivable) else found
         yield from _of_fetched(files, world.models)
         yield from _of_memory(cell, size, world.available_memory_mb(), world.engine_options)
     if cell.backend is Backend.GPU:
         yield from _of_gpu(cell, size, devices)
+
+
+def _of_making(made: Derivable, world: PreflightWorld) -> Iterator[_Found]:
+    cache = own_cache(world.environment, world.home)
+    if problem := made.lack_of_disk(cache, world.free_disk(cache)):
+        yield "preflight-disk", problem
+    if problem := made.lack_of_memory(load_limits(), world.available_memory_mb()):
+        yield "preflight-memory", problem
 
 
 def _of_fetched(files: ModelFiles, models: Models | None) -> Iterator[_Found]:

@@ -96,6 +96,8 @@ class Derive(_Request, frozen=True, kw_only=True, tag="derive"):
 
     model: ModelFiles
     cache: Path
+    quantization: str | None = None
+    """What SafeTensors are written as; without one, in their own precision."""
 
 
 class Open(_Request, frozen=True, kw_only=True, tag="open"):

@@ -58,9 +58,12 @@ class ModelNotFoundError(Exception):
     Says nothing of the model itself: a scenario that ends here is skipped, never failed.
     """
 
-    def __init__(self, what: str, looked_at: Sequence[str]) -> None:
+    def __init__(self, what: str, looked_at: Sequence[str], *, nowhere: bool = False) -> None:
+        self.what = what
         self.looked_at = tuple(looked_at)
         """Every place that was looked at, with what was found there."""
+        self.nowhere = nowhere
+        """Whether every place could be looked at, and none has anything of it."""
         super().__init__("\n".join([what, *(f"  {place}" for place in self.looked_at)]))
 
 
@@ -154,17 +157,19 @@ def resolve_model(
     wanted = _Wanted(model=model, format=format, quantization=quantization)
     label = format.value if quantization is None else f"{format.value} {quantization}"
     looked_at: list[str] = []
+    nowhere = True
     for source, look in _places(wanted, environment, home):
         try:
             return look()
         except (WeightsAbsentError, OSError) as error:
             looked_at.append(f"{source}: {error}")
+            nowhere = nowhere and isinstance(error, WeightsAbsentError)
         except WeightsFaultyError as error:
             looked_at.append(f"{source}: {error}")
             what = f"{model.hf_repo} ({label}) is on this machine but cannot be used as it lies:"
             raise ModelNotFoundError(what, looked_at) from error
     what = f"{model.hf_repo} ({label}) is not on this machine; looked at:"
-    raise ModelNotFoundError(what, looked_at)
+    raise ModelNotFoundError(what, looked_at, nowhere=nowhere)
 
 
 def _places(

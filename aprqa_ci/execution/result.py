@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Literal
 
 from aprqa_ci.planning.plan import PlannedCell, PlannedScenario
-from aprqa_ci.vocabulary import Outcome
+from aprqa_ci.vocabulary import ModelFormat, Outcome
 
 __all__ = [
     "AnswerKind",
     "Cause",
+    "DerivedSource",
     "EngineRun",
     "Metrics",
     "ModelSource",
@@ -60,11 +61,25 @@ class EngineRun:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelSource:
-    """Which commit of which repository the files are."""
+class DerivedSource:
+    """What files were made from, that nobody published."""
 
-    repo: str
-    commit: str
+    format: ModelFormat
+    digest: str
+    """See ``ModelFiles.origin``."""
+    tool: str
+    """What wrote them, with its version."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSource:
+    """Which commit of which repository the files are, or those that they were made from."""
+
+    repo: str | None
+    """Unknown only of files that were made."""
+    commit: str | None
+    derived: DerivedSource | None = None
+    """Of files that were made here: how."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,5 +116,5 @@ class ScenarioResult:
     finish: str = ""
     engine: EngineRun | None = None
     source: ModelSource | None = None
-    """Where the files come from, when they lie in the cache of the hub."""
+    """Where the files come from, when they lie in the cache of the hub or were made here."""
     finished_at: datetime

@@ -5,22 +5,51 @@ name; ``…#007`` names a prompt of it and ``…#F-PERF-TPS-001`` a check.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.vocabulary import Backend, Modality, ModelFormat
 from aprqa_ci.wire import near_name
 
-__all__ = ["cell_id", "cell_of", "prompt_id", "select", "variant_name"]
+__all__ = [
+    "as_sources",
+    "cell_id",
+    "cell_of",
+    "derived_name",
+    "prompt_id",
+    "select",
+    "sources_in",
+    "variant_name",
+]
 
 _BRACES = re.compile(r"\{([^{}]*)\}")
 _MAX_EXPANSIONS = 256
+_SOURCE = "from/"
 
 
 def variant_name(format_: ModelFormat, quantization: str | None) -> str:
     """Return ``safetensors`` or ``gguf-q8_0``: a format with its quantization."""
     return f"{format_}-{quantization}" if quantization else str(format_)
+
+
+def derived_name(made: str, source: str) -> str:
+    """Return what the files of a variant are called that was made of another one."""
+    return f"derived {made} of {source}"
+
+
+def as_sources(digests: Mapping[str, str]) -> dict[str, str]:
+    """Return the digests of a source's files as they stand beside those of what was made of it."""
+    return {f"{_SOURCE}{name}": digest for name, digest in digests.items()}
+
+
+def sources_in(digests: Mapping[str, str]) -> dict[str, str]:
+    """Return the source's part of what :func:`as_sources` put beside other digests."""
+    return {
+        name.removeprefix(_SOURCE): digest
+        for name, digest in digests.items()
+        if name.startswith(_SOURCE)
+    }
 
 
 def cell_id(

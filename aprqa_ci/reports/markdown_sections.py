@@ -24,6 +24,7 @@ __all__ = [
     "cells_section",
     "check_section",
     "coverage_section",
+    "derived_notice",
     "findings_section",
     "flaky_section",
     "gateways_section",
@@ -71,7 +72,21 @@ def head_section(report: RunReport) -> str:
         f"{coverage.recorded} of {coverage.planned} have a record."
     )
     title = join(" ", ["Certification of", code_span(certificate.model.hf_repo)])
-    return "\n\n".join([heading(1, title), verdict, _VERDICTS[certificate.status], share])
+    notice = derived_notice(report)
+    blocks = [heading(1, title), verdict, _VERDICTS[certificate.status], notice, share]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def derived_notice(report: RunReport) -> str:
+    """Return what must be known of variants that nobody published; nothing if there are none."""
+    made = report.certificate.model.derived
+    if not made:
+        return ""
+    sources = " and ".join(sorted({each.source for each in made.values()}))
+    return (
+        f"{', '.join(made)}: found nowhere, and made by aprqa-ci of the model's {sources} files. "
+        "What is tested of them is our conversion, not a published file."
+    )
 
 
 def obstacles_section(report: RunReport) -> str:
@@ -257,10 +272,18 @@ def provenance_section(report: RunReport) -> str:
         [variant, code_span(source.repo), code_span(source.commit)]
         for variant, source in certificate.model.sources.items()
     ]
+    made = certificate.model.derived or {}
+    derivations: list[list[Cell]] = [
+        [variant, each.source, code_span(each.source_digest), code_span(each.tool)]
+        for variant, each in made.items()
+    ]
     return _section(
         "What was tested, and where",
         table(["What", "Value"], rows),
         table(["Format", "Repository", "Commit"], sources[:_MAX_ROWS]) if sources else "",
+        table(["Format", "Made of", "Digest of the source", "Made by"], derivations[:_MAX_ROWS])
+        if made
+        else "",
         table(["Host", "System", "CPU", "GPU", "Tool"], hosts[:_MAX_ITEMS], limit=80),
         _more(len(hosts) - _MAX_ITEMS),
         table(["Format", "File", "SHA-256"], files[:_MAX_ROWS], limit=100),

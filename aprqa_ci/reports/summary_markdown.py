@@ -12,6 +12,7 @@ from aprqa_ci.markdown import Cell, Inline, bold, bullets, code_span, cut, headi
 from aprqa_ci.reports.comparison import Comparison
 from aprqa_ci.reports.markdown_sections import (
     categories_section,
+    derived_notice,
     flaky_section,
     gateways_section,
     placed_out_section,
@@ -94,6 +95,7 @@ def _full(run: SummarisedRun) -> Iterator[str]:
 
 def _failures(run: SummarisedRun) -> Iterator[str]:
     comparison = run.comparison
+    yield derived_notice(run.report)
     if comparison.base is None:
         yield "There is no earlier certificate to compare with; every failure counts as new."
     elif not comparison.same_questions:

@@ -18,6 +18,7 @@ from aprqa_ci.scoring.certificate_parts import (
     CertifiedCategory,
     CertifiedCell,
     CertifiedCoverage,
+    CertifiedDerivation,
     CertifiedEnd,
     CertifiedFinding,
     CertifiedFlaky,
@@ -166,6 +167,7 @@ def build_certificate(
             size_category=entry.model.size_category,
             files={name: dict(sorted(files.items())) for name, files in model_digests.items()},
             sources=_sources(run),
+            derived=_derivations(run) or msgspec.UNSET,
         ),
         playbook=CertifiedPlaybook(name=entry.name, digest=entry.digest, version=entry.version),
         tier=entry.tier,
@@ -313,11 +315,29 @@ def _sources(run: Sequence[EvidenceRecord]) -> dict[str, CertifiedSource]:
     found = {}
     for record in run:
         repo, commit = record.meta(MetadataKey.MODEL_REPO), record.meta(MetadataKey.MODEL_COMMIT)
-        if repo is not None and commit is not None:
-            quantization = record.meta(MetadataKey.QUANTIZATION)
-            variant = variant_name(record.scenario.format, quantization)
-            found[variant] = CertifiedSource(repo=repo, commit=commit)
+        made = record.meta(MetadataKey.DERIVED_FROM) is not None
+        if repo is not None and commit is not None and not made:
+            found[_variant(record)] = CertifiedSource(repo=repo, commit=commit)
     return dict(sorted(found.items()))
+
+
+def _derivations(run: Sequence[EvidenceRecord]) -> dict[str, CertifiedDerivation]:
+    found = {}
+    for record in run:
+        source = record.meta(MetadataKey.DERIVED_FROM)
+        if source is not None:
+            found[_variant(record)] = CertifiedDerivation(
+                source=source,
+                source_digest=record.meta(MetadataKey.DERIVED_DIGEST) or "",
+                tool=record.meta(MetadataKey.DERIVED_BY) or "",
+                repo=record.meta(MetadataKey.MODEL_REPO),
+                commit=record.meta(MetadataKey.MODEL_COMMIT),
+            )
+    return dict(sorted(found.items()))
+
+
+def _variant(record: EvidenceRecord) -> str:
+    return variant_name(record.scenario.format, record.meta(MetadataKey.QUANTIZATION))
 
 
 def _hosts(run: Sequence[EvidenceRecord]) -> tuple[EvidenceHost, ...]:

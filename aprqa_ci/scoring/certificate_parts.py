@@ -9,6 +9,7 @@ __all__ = [
     "CertifiedCategory",
     "CertifiedCell",
     "CertifiedCoverage",
+    "CertifiedDerivation",
     "CertifiedEnd",
     "CertifiedFinding",
     "CertifiedFlaky",
@@ -32,6 +33,24 @@ class CertifiedSource(WireModel, frozen=True, kw_only=True):
     """40 hexadecimal digits; what ``revision`` stood for."""
 
 
+class CertifiedDerivation(WireModel, frozen=True, kw_only=True):
+    """How a variant was made that nobody published.
+
+    What is certified of it is a conversion of this project.
+    """
+
+    source: str
+    """The format that it was made from."""
+    source_digest: str
+    """SHA-256 of the canonical JSON of the SHA-256 of each file of the source by its name, which
+    ``files`` has under ``derived … of …``."""
+    tool: str
+    """What made it, with its version."""
+    repo: str | None = None
+    """The repository of the hub that the source is of, if it came from there."""
+    commit: str | None = None
+
+
 class CertifiedModel(WireModel, frozen=True, kw_only=True):
     """The model, down to the bytes of its files."""
 
@@ -43,6 +62,9 @@ class CertifiedModel(WireModel, frozen=True, kw_only=True):
     """By format, with its quantization (``gguf-q8_0``): the SHA-256 of each file by its name."""
     sources: dict[str, CertifiedSource] = msgspec.field(default_factory=dict)
     """By format, with its quantization; absent for files that did not come from the hub."""
+    # Absent rather than empty: a certificate without them has the digest that it always had.
+    derived: dict[str, CertifiedDerivation] | msgspec.UnsetType = msgspec.UNSET
+    """By format, with its quantization: what was not found anywhere and made of other files."""
 
 
 class CertifiedPlaybook(WireModel, frozen=True, kw_only=True):

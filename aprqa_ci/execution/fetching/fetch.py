@@ -9,9 +9,10 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from aprqa_ci.execution.derivable import Derivable, find_model, why_not_made, why_not_made_of
 from aprqa_ci.execution.fetching.choosing import WantedVariant, choose_files
 from aprqa_ci.execution.fetching.hub import Hub, HubError, HubFile, Listing
 from aprqa_ci.execution.fetching.manifest import AbsentModel, FetchedModel, ModelFile, Models
@@ -22,11 +23,11 @@ from aprqa_ci.execution.resolve import (
     ModelNotFoundError,
     hub_repositories,
     located_model,
-    resolve_model,
 )
 from aprqa_ci.execution.weight_files import WeightsAbsentError, WeightsFaultyError
 from aprqa_ci.files import read_bounded
 from aprqa_ci.planning.model_size import placement_facts
+from aprqa_ci.vocabulary import ModelFormat
 from aprqa_ci.wire import digest_of
 
 __all__ = ["FetchWorld", "Refusal", "Resolved", "ResolvedModel", "fetch_models", "resolve_models"]
@@ -36,6 +37,7 @@ _SHA256_DIGITS = 64
 _KEY_DIGITS = 32
 _MAX_READ = 64 << 20
 _DEFAULT_REVISION = "main"
+_CONFIG = "config.json"
 
 
 def _free_disk(path: Path) -> int:
@@ -70,6 +72,8 @@ class ResolvedModel:
     revision: str
     """What was asked for."""
     variants: Mapping[str, tuple[HubFile, ...]]
+    derived: tuple[str, ...] = ()
+    """Those of the variants that no repository has files of, and that are made of these."""
 
     @property
     def files(self) -> tuple[HubFile, ...]:
@@ -123,6 +127,7 @@ class _Found:
     listing: Listing
     revision: str
     variants: dict[str, tuple[HubFile, ...]] = field(default_factory=dict)
+    derived: list[str] = field(default_factory=list)
 
 
 def resolve_models(wanted: Sequence[WantedVariant], world: FetchWorld) -> Resolved:
@@ -146,7 +151,12 @@ def resolve_models(wanted: Sequence[WantedVariant], world: FetchWorld) -> Resolv
         except HubError as error:
             refusals.append(Refusal(variant=variant, error=error))
     models = tuple(
-        ResolvedModel(listing=each.listing, revision=each.revision, variants=each.variants)
+        ResolvedModel(
+            listing=each.listing,
+            revision=each.revision,
+            variants=each.variants,
+            derived=tuple(each.derived),
+        )
         for each in asking.found.values()
         if each.variants
     )
@@ -181,9 +191,12 @@ def fetch_models(resolved: Resolved, world: FetchWorld) -> tuple[Models, tuple[H
 
 
 def _lies_here(variant: WantedVariant, world: FetchWorld) -> bool:
-    """Say whether a place other than the hub's cache has the files, so that none are fetched."""
+    """Say whether a place other than the hub's cache has the files, so that none are fetched.
+
+    So has one with the SafeTensors that they can be made of.
+    """
     try:
-        files = resolve_model(
+        found = find_model(
             located_model(variant.model, world.root),
             format=variant.format,
             quantization=variant.quantization,
@@ -192,9 +205,13 @@ def _lies_here(variant: WantedVariant, world: FetchWorld) -> bool:
         )
     except ModelNotFoundError:
         return False
+    made = isinstance(found, Derivable)
+    files = found.source if isinstance(found, Derivable) else found
     if files.source == HUB_SOURCE:
         return False
-    world.say(f"{variant.model.hf_repo} {variant.name}: {files.directory}: nothing to fetch")
+    how = "to be made of the SafeTensors there, " if made else ""
+    told = f"{files.directory}: {how}nothing to fetch"
+    world.say(f"{variant.model.hf_repo} {variant.name}: {told}")
     return True
 
 
@@ -208,21 +225,19 @@ class _Asking:
         self._refused: dict[tuple[str, str], HubError] = {}
 
     def resolve(self, variant: WantedVariant) -> None:
-        """Find the first repository that has the variant.
+        """Find the first repository that has the variant, or else what it can be made of.
 
         Raises:
-            HubError: none has it, or it cannot be asked.
+            HubError: none has it and it cannot be made, or the hub cannot be asked.
         """
         reasons: list[str] = []
         fault: Literal["input", "infrastructure"] = "input"
+        published_nowhere = True
         for repo, named in hub_repositories(variant.model, variant.format):
             try:
                 found = self._listed(repo, named or _DEFAULT_REVISION)
-                found.variants[variant.name] = choose_files(
-                    found.listing,
-                    format=variant.format,
-                    quantization=variant.quantization,
-                    read=partial(self._read, found.listing),
+                found.variants[variant.name] = self._chosen(
+                    found, variant.format, variant.quantization
                 )
             except WeightsAbsentError as error:
                 reasons.append(f"{repo}: {error}")
@@ -235,10 +250,55 @@ class _Asking:
                     raise
                 reasons.append(str(error))
                 fault = error.fault
+                published_nowhere = error.unseen
             else:
                 return
+        if published_nowhere:
+            if not (reason := self._source(variant)):
+                return
+            reasons.append(reason)
         msg = f"the hub has no {variant.name} of {variant.model.hf_repo}: {'; '.join(reasons)}"
         raise HubError(msg, fault=fault)
+
+    def _chosen(
+        self, found: _Found, format_: ModelFormat, quantization: str | None
+    ) -> tuple[HubFile, ...]:
+        return choose_files(
+            found.listing,
+            format=format_,
+            quantization=quantization,
+            read=partial(self._read, found.listing),
+        )
+
+    def _source(self, variant: WantedVariant) -> str:
+        """Find the SafeTensors that a variant can be made of which no repository has.
+
+        Returns:
+            Why it cannot be made, or nothing.
+
+        Raises:
+            HubError: the configuration cannot be had.
+        """
+        if reason := why_not_made(variant.format, variant.quantization):
+            return f"it is not made here {reason}"
+        repo = variant.model.hf_repo
+        found = self._listed(repo, variant.model.revision or _DEFAULT_REVISION)
+        try:
+            files = self._chosen(found, ModelFormat.SAFETENSORS, None)
+        except (WeightsAbsentError, WeightsFaultyError) as error:
+            return f"it is not made here of SafeTensors: {error}"
+        config = next((file for file in files if PurePosixPath(file.path).name == _CONFIG), None)
+        if config is None:
+            return f"it is not made here of SafeTensors without {_CONFIG}"
+        if reason := why_not_made_of(self._read(found.listing, config)):
+            return f"it is not made here of the SafeTensors: {reason}"
+        found.variants[variant.name] = files
+        found.derived.append(variant.name)
+        self._world.say(
+            f"{repo} {variant.name}: the hub has none; its SafeTensors are fetched, and it is made "
+            "of them when it is run"
+        )
+        return ""
 
     def _listed(self, repo: str, revision: str) -> _Found:
         key = (repo, revision)
@@ -293,6 +353,7 @@ def _fetch_model(model: ResolvedModel, hub: Hub, world: FetchWorld) -> FetchedMo
         revision=model.revision,
         commit=listing.commit,
         variants=tuple(model.variants),
+        derived=model.derived,
         files=tuple(files),
     )
 

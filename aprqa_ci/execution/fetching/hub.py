@@ -13,10 +13,14 @@ class HubError(Exception):
     Says nothing of the model itself.
     """
 
-    def __init__(self, what: str, *, fault: Literal["input", "infrastructure"]) -> None:
+    def __init__(
+        self, what: str, *, fault: Literal["input", "infrastructure"], unseen: bool = False
+    ) -> None:
         super().__init__(what)
         self.fault = fault
         """``input``: the playbook names what there is not. ``infrastructure``: anything else."""
+        self.unseen = unseen
+        """Whether the hub said that there is no such repository for us: none, or a private one."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Literal, NoReturn, Self, TypeVar
 from urllib.parse import urlsplit
 
 from aprqa_ci.errors import InputError, Problem
@@ -173,8 +173,10 @@ class _HuggingFace:
                     f"{subject}: the hub shows no such repository; it does not exist, or is private"
                     f" and needs a token that may read it; {token}; see {page}"
                 )
-                if self._token:
-                    raise HubError(what, fault="input") from error
+                fault: Literal["input", "infrastructure"] = (
+                    "input" if self._token else "infrastructure"
+                )
+                raise HubError(what, fault=fault, unseen=True) from error
             case errors.EntryNotFoundError() if _status(error) == 404:
                 what = f"{subject}: the hub lists the file and does not have it; try again later"
             case errors.OfflineModeIsEnabled():

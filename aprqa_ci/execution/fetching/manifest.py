@@ -33,6 +33,8 @@ class FetchedModel(WireModel, frozen=True, kw_only=True):
     """What that was when it was fetched: 40 hexadecimal digits."""
     variants: tuple[str, ...]
     """The formats, with their quantizations, that the files are for: ``gguf-q8_0``."""
+    derived: tuple[str, ...] = ()
+    """Those of them that no repository has files of, and that are made of these in a run."""
     files: tuple[ModelFile, ...]
 
 
