@@ -9,6 +9,7 @@ from aprqa_ci.certification.steps import Surroundings
 from tests.playbooks import playbook_data
 
 Project = Callable[..., Path]
+BUNDLED = Path(__file__).resolve().parents[3] / "aprqa_ci/data/models/aprqa-tiny"
 
 
 @pytest.fixture

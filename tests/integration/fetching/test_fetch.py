@@ -2,16 +2,19 @@
 
 import hashlib
 import json
+import shutil
 import sys
 from collections import deque
 
 import pytest
 
 from aprqa_ci.errors import InputError
+from aprqa_ci.execution.derivable import Derivable, find_model
 from aprqa_ci.execution.fetching.fetch import fetch_models
 from aprqa_ci.execution.fetching.hugging_face import hub_settings
 from aprqa_ci.execution.hub_cache import find_snapshot
 from aprqa_ci.execution.resolve import resolve_model
+from aprqa_ci.vocabulary import ModelFormat
 from tests.hub_double import HubDouble, Repository, commit_of
 from tests.integration.fetching.conftest import BUNDLED, REPO, Fetcher, PlanOf, bundled_files
 
@@ -113,6 +116,102 @@ def test_the_gguf_of_a_sibling_is_taken(fetcher: Fetcher, hub: HubDouble, plan_o
         REPO: hub.repositories[REPO].commit,
         f"{REPO}-GGUF": commit_of("gguf"),
     }
+
+
+def unpublished(hub: HubDouble) -> None:
+    """Leave the SafeTensors alone, as most repositories do."""
+    files = hub.repositories[REPO].files
+    hub.repositories[REPO].files = {
+        name: data for name, data in files.items() if not name.endswith("gguf")
+    }
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+def test_of_a_gguf_that_nobody_has_the_source_is_fetched(
+    fetcher: Fetcher, hub: HubDouble, plan_of: PlanOf, token: str | None
+) -> None:
+    unpublished(hub)
+    plan = plan_of("gguf", quantizations=["q8_0", "q4_0"])
+    resolved = fetcher.resolve(plan, token)
+    assert not (fetcher.snapshot() / "model.safetensors").exists()
+    assert resolved.key
+    assert "q8_0: the hub has none; its SafeTensors are fetched" in "\n".join(fetcher.said)
+    models, errors = fetcher.fetch(plan, token)
+    assert (errors, models.absent) == ((), ())
+    (model,) = models.models
+    assert model.variants == model.derived == ("gguf-q8_0", "gguf-q4_0")
+    assert {file.path for file in model.files} == {"model.safetensors", *COMPANIONS}
+    found = find_model(
+        plan.playbooks[0].model,
+        format=ModelFormat.GGUF,
+        quantization="q4_0",
+        environment={"HF_HUB_CACHE": str(fetcher.cache)},
+        home=fetcher.root,
+    )
+    assert isinstance(found, Derivable)
+    assert (found.source.repo, found.source.revision) == (REPO, model.commit)
+
+
+def test_beside_safetensors_only_what_nobody_has_is_made(
+    fetcher: Fetcher, hub: HubDouble, plan_of: PlanOf
+) -> None:
+    del hub.repositories[REPO].files["aprqa-tiny-q4_0.gguf"]
+    models, errors = fetcher.fetch(plan_of("safetensors", "gguf", quantizations=["q8_0", "q4_0"]))
+    assert errors == ()
+    (model,) = models.models
+    assert model.derived == ("gguf-q4_0",)
+    assert {file.path for file in model.files} == {Q8, "model.safetensors", *COMPANIONS}
+
+
+def test_what_cannot_be_made_is_refused_with_the_reason(
+    fetcher: Fetcher, hub: HubDouble, plan_of: PlanOf
+) -> None:
+    unpublished(hub)
+    error = fetcher.refusal(plan_of(quantizations=["q4_k_m"]), TOKEN)
+    assert error.fault == "input"
+    assert "it is not made here in q4_k_m (known: f32" in str(error)
+    files = hub.repositories[REPO].files
+    config = json.loads(files["config.json"]) | {"architectures": ["GemmaForCausalLM"]}
+    files["config.json"] = json.dumps(config).encode()
+    assert "GemmaForCausalLM" in str(fetcher.refusal(plan_of(quantizations=["q8_0"]), TOKEN))
+    del files["config.json"]
+    assert "without config.json" in str(fetcher.refusal(plan_of(quantizations=["q8_0"]), TOKEN))
+    del files["model.safetensors"]
+    assert "no SafeTensors file" in str(fetcher.refusal(plan_of(quantizations=["q8_0"]), TOKEN))
+
+
+def test_a_sibling_that_may_not_be_seen_is_not_replaced(
+    fetcher: Fetcher, hub: HubDouble, plan_of: PlanOf
+) -> None:
+    """It has the file, and who accepts its licence gets it."""
+    unpublished(hub)
+    hub.repositories[f"{REPO}-GGUF"] = Repository(
+        files={Q8: b"x"}, commit=commit_of("gguf"), token=TOKEN
+    )
+    error = fetcher.refusal(plan_of(quantizations=["q8_0"]))
+    assert error.fault == "infrastructure"
+    assert "accept its licence" in str(error)
+
+
+def test_a_faulty_sibling_is_not_replaced(
+    fetcher: Fetcher, hub: HubDouble, plan_of: PlanOf
+) -> None:
+    unpublished(hub)
+    hub.repositories[f"{REPO}-GGUF"] = Repository(
+        files={"a-q8_0.gguf": b"x", "b-q8_0.gguf": b"x"}, commit=commit_of("gguf")
+    )
+    assert "2 GGUF files match" in str(fetcher.refusal(plan_of(quantizations=["q8_0"])))
+
+
+def test_of_a_local_model_without_gguf_nothing_is_fetched(
+    fetcher: Fetcher, hub: HubDouble, plan_of: PlanOf
+) -> None:
+    local = fetcher.root / "local"
+    shutil.copytree(BUNDLED, local, ignore=shutil.ignore_patterns("*.gguf"))
+    models, errors = fetcher.fetch(plan_of(quantizations=["q8_0"], local_path=str(local)))
+    assert (models.models, errors) == ((), ())
+    assert hub.seen == []
+    assert "to be made of the SafeTensors there, nothing to fetch" in fetcher.said[0]
 
 
 def test_a_revision_is_pinned_to_its_commit(

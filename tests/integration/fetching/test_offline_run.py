@@ -176,6 +176,28 @@ def test_a_gated_model_is_fetched_and_then_certified_without_hub_and_token(
     assert aprqa("validate", "models.json", "merged/tiny-quick").returncode == 0
 
 
+def test_what_nobody_has_is_made_of_what_was_fetched(
+    hub: HubDouble, place: Path, aprqa: Aprqa
+) -> None:
+    files = hub.repositories[REPO].files
+    hub.repositories[REPO].files = {
+        name: data for name, data in files.items() if not name.endswith("gguf")
+    }
+    aprqa("plan", "tiny.playbook.yaml", "-o", "plan.json")
+    away = {"HF_ENDPOINT": hub.endpoint}
+    dry = aprqa("fetch", "--plan", "plan.json", "--dry-run", **away)
+    assert dry.returncode == 0, dry.stderr
+    assert "gguf-q8_0: the hub has none" in dry.stdout
+    assert "model.safetensors: " in dry.stdout
+    assert aprqa("fetch", "--plan", "plan.json", "-o", "m.json", **away).returncode == 0
+    assert json.loads((place / "m.json").read_text())["models"][0]["derived"] == ["gguf-q8_0"]
+    assert aprqa("run", "plan.json", "--models", "m.json", "-o", "shard").returncode == 0
+    for record in read_shard(place / "shard").records:
+        assert record.outcome == "Corroborated", record.reason
+        assert record.meta(MetadataKey.DERIVED_FROM) == "safetensors"
+        assert record.meta(MetadataKey.MODEL_COMMIT) == hub.repositories[REPO].commit
+
+
 def test_another_commit_than_was_fetched_is_not_run(
     hub: HubDouble, place: Path, aprqa: Aprqa
 ) -> None:

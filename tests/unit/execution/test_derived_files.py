@@ -8,8 +8,10 @@ import pytest
 from aprqa_ci.execution import derived_files
 from aprqa_ci.execution.derived_files import (
     ConvertsFiles,
+    already_derived,
     counterpart_format,
     derive,
+    source_digest,
     stored_precision,
 )
 from aprqa_ci.execution.engines.interface import EngineAbsentError
@@ -245,3 +247,29 @@ def test_apr_files_are_converted_by_their_own_tool(model: ModelFiles, cache: Pat
     assert not derive(source, cache=cache, converter=lambda: (apr, "apr/1.2")).made
     assert derive(source, cache=cache, converter=lambda: (apr, "apr/1.3")).made
     assert len(apr.calls) == 2
+
+
+def test_a_file_that_was_asked_for_in_a_quantization_says_so(
+    model: ModelFiles, cache: Path
+) -> None:
+    assert already_derived(model, cache=cache, quantization="q8_0") is None
+    found = derive(model, cache=cache, converter=nobody, quantization="q8_0")
+    assert found.derivation.precision == "q8_0"
+    with closing(open_gguf(found.files.weights[0])) as ours:
+        assert ours.tensors["blk.0.ffn_up.weight"].dtype == "Q8_0"
+    origin = found.files.origin
+    assert origin is not None
+    assert (origin.files, origin.tool) == (model, found.derivation.tool)
+    assert origin.digest == source_digest(found.derivation.source)
+    again = already_derived(model, cache=cache, quantization="q8_0")
+    assert again is not None
+    assert (again.files, again.made) == (found.files, False)
+    assert already_derived(model, cache=cache, quantization="q4_0") is None
+
+
+def test_what_lies_behind_a_link_is_not_taken(model: ModelFiles, cache: Path) -> None:
+    derive(model, cache=cache, converter=nobody, quantization="q8_0")
+    (cache / "derived").rename(cache / "elsewhere")
+    (cache / "derived").symlink_to(cache / "elsewhere")
+    with pytest.raises(OSError, match="no directory of ours"):
+        already_derived(model, cache=cache, quantization="q8_0")

@@ -16,6 +16,7 @@ from aprqa_ci.execution.preflight import (
 from aprqa_ci.planning.plan import PlannedCell, PlannedPlaybook
 from aprqa_ci.vocabulary import Backend, Modality, ModelFormat, Outcome
 from tests.cells import PLAYBOOK, cell_of, playbook_of, prompt_of
+from tests.tiny_llama import write_tiny_llama
 
 ROUND_TRIP = "F-REGR-ROUNDTRIP-001"
 SIZE = 8 << 20
@@ -75,6 +76,19 @@ def test_a_model_that_is_not_here_concerns_its_own_cells_alone(root: Path) -> No
     problems = found(root, gguf[0], SAFETENSORS, gguf[1])
     assert words(problems) == {"preflight-model": (gguf[0].id, gguf[1].id)}
     assert "aprqa/tiny (gguf f16)" in problems[0].what
+
+
+def test_what_can_be_made_needs_its_source_and_the_room_for_it(root: Path) -> None:
+    write_tiny_llama(root / "model")
+    cell = cell_of(quantization="q8_0")
+    assert found(root, cell) == ()
+    assert words(found(root, cell, free_disk=10**8)).keys() == {"preflight-disk"}
+    problems = found(root, cell, free_disk=10**8)
+    assert any("to make gguf q8_0 of SafeTensors" in each.what for each in problems)
+    (root / "model" / "config.json").unlink()
+    (problem,) = found(root, cell)
+    assert problem.word == "preflight-model"
+    assert "it cannot be made here of the SafeTensors" in problem.what
 
 
 def test_a_declared_path_starts_from_the_root(root: Path) -> None:
