@@ -52,7 +52,7 @@ def test_a_model_that_is_not_here(tmp_path: Path, modality: Modality) -> None:
 
 
 def test_a_quantization_that_is_not_here(sound_model: Any) -> None:
-    cell = cell_of(quantization="q8_0", prompts=PROMPTS, inspect=True)
+    cell = cell_of(quantization="q4_k_m", prompts=PROMPTS, inspect=True)
     assert _all_skipped(run(plan_of(cell), sound_model.root), "model-not-found")
 
 
@@ -288,8 +288,8 @@ def test_a_machine_that_starts_no_processes(
 @pytest.mark.parametrize(
     ("where", "error", "word"),
     [
-        ("resolve_model", MemoryError(), "no-memory"),
-        ("resolve_model", KeyError("ours"), "harness-error"),
+        ("find_model", MemoryError(), "no-memory"),
+        ("find_model", KeyError("ours"), "harness-error"),
     ],
 )
 def test_our_own_code_that_fails_before_anything_is_asked(
