@@ -19,11 +19,12 @@ PLAYBOOK = $(firstword $(wildcard playbooks/models/$(MODEL)-$(TIER).playbook.yam
 help:
 	@sed -n 's/^# //p' $(MAKEFILE_LIST) | head -4
 
-$(VENV)/.installed: pyproject.toml requirements/run.txt
+$(VENV)/.installed: pyproject.toml requirements/run.txt requirements/build.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; name one with make PYTHON=python3.12")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/run.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed requirements/test.txt
@@ -48,9 +49,11 @@ certify-quick certify-smoke certify-mvp certify-full:
 	done
 	@touch $@
 
-# What a wheel is built with, for the test that runs release.yml without a network.
-.cache/wheels/.fetched: $(VENV)/.installed-test requirements/build.txt
-	$(BIN)/python -m pip download --quiet --disable-pip-version-check --require-hashes -r requirements/build.txt -d $(@D)
+# What a wheel is built and described with, for the test that runs release.yml without a network.
+.cache/wheels/.fetched: $(VENV)/.installed-test requirements/build.txt requirements/sbom.txt
+	for lock in build sbom; do \
+		$(BIN)/python -m pip download --quiet --disable-pip-version-check --require-hashes -r requirements/$$lock.txt -d $(@D) || exit; \
+	done
 	@touch $@
 
 # GitHub's own parser of workflows is for Node alone. Without npm its test is skipped, but not in CI.

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
 
 from aprqa_ci import __version__
 from tests.act.double import TOKEN, Double, token_rights
@@ -189,15 +191,21 @@ def test_a_failure_that_does_not_come_fails_ci(action_repository: Path, tmp_path
 @pytest.fixture(scope="session")
 def wheels() -> Path:
     """What a wheel is built with, which no step could fetch without a network."""
-    locked = (ROOT / "requirements/build.txt").read_text(encoding="utf-8")
-    pinned = re.findall(r"^([a-z-]+)==(\S+)", locked, re.MULTILINE)
-    assert pinned
-    if not all(list(WHEELS.glob(f"{name}-{version}-*.whl")) for name, version in pinned):
+    for lock in ("build", "sbom"):
+        # What is there already is not fetched again.
         command = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check"]
-        command += ["--require-hashes", "-r", "requirements/build.txt", "-d", str(WHEELS)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        command += ["--find-links", str(WHEELS), "-d", str(WHEELS)]
+        command += ["--require-hashes", "-r", f"requirements/{lock}.txt"]
+        done = None
+        for offline in (["--no-index"], []):
+            done = subprocess.run(
+                [*command, *offline], cwd=ROOT, capture_output=True, text=True, check=False
+            )
+            if done.returncode == 0:
+                break
+        assert done is not None
         if done.returncode and not os.environ.get("CI"):
-            pytest.skip(f"what builds a wheel is not here; `make test` fetches it: {done.stderr}")
+            pytest.skip(f"what makes a release is not here; `make test` fetches it: {done.stderr}")
         assert done.returncode == 0, done.stderr
     return WHEELS
 
@@ -227,18 +235,71 @@ def released(repository: Path, out: Path, tag: str, *, wheels: Path, github: Dou
     )
 
 
+def check_sbom(text: str, lock: str) -> None:
+    """Hold a description against CycloneDX's schema, and its parts against the lock."""
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    told = json.loads(text)
+    component = told["metadata"]["component"]
+    assert (component["name"], component["version"]) == ("aprqa-ci", __version__)
+    locked = (ROOT / f"requirements/{lock}.txt").read_text(encoding="utf-8")
+    pinned = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", locked, re.MULTILINE))
+    digests = set(re.findall(r"--hash=sha256:(\w+)", locked))
+    assert {each["name"]: each["version"] for each in told["components"]} == pinned
+    hashes = {
+        entry["content"]
+        for each in told["components"]
+        for reference in each["externalReferences"]
+        for entry in reference.get("hashes", ())
+    }
+    assert hashes == digests
+
+
+def built_elsewhere(repository: Path, place: Path, wheels: Path) -> bytes:
+    """Build the wheel again: another directory, time zone and locale, other modes of the files."""
+    clone = place / "somewhere" / "else"
+    script = (
+        'umask 077 && git clone -q "$1" "$2" && cd "$2" && scripts/release/build.sh "$3" && cat '
+        "dist/*.whl > wheel"
+    )
+    subprocess.run(
+        ["/bin/sh", "-ec", script, "sh", str(repository), str(clone), TAG],
+        env={
+            "PATH": tools_path(),
+            "HOME": str(place),
+            "TZ": "Asia/Kathmandu",
+            "LC_ALL": "C",
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(wheels),
+        },
+        check=True,
+        capture_output=True,
+    )
+    return (clone / "wheel").read_bytes()
+
+
 def test_a_tag_becomes_a_release_and_the_major_version_follows(
     action_repository: Path, github: Double, wheels: Path, tmp_path: Path
 ) -> None:
     repository = copy_of(action_repository, tmp_path / "repository")
     run = released(repository, tmp_path / "out", TAG, wheels=wheels, github=github)
     assert run.rc == 0, run.text()
-    (wheel,) = (run.artifacts() / "dist").iterdir()
+    dist = run.artifacts() / "dist"
+    (wheel,) = dist.glob("*.whl")
     assert wheel.name == f"aprqa_ci-{__version__}-py3-none-any.whl"
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
-    assert f"not attested (stub): {wheel.name} sha256:{digest}" in run.text("wheel")
+    described = {
+        f"aprqa_ci-{__version__}-{lock}.cdx.json": lock
+        for lock in ("run", "hub", "github", "attest")
+    }
+    made = sorted(path.name for path in dist.iterdir())
+    assert made == sorted([wheel.name, *described])
+    for name in made:
+        digest = hashlib.sha256((dist / name).read_bytes()).hexdigest()
+        assert f"not attested (stub): {name} sha256:{digest}" in run.text("wheel")
+    for name, lock in described.items():
+        check_sbom((dist / name).read_text(encoding="utf-8"), lock)
+    assert built_elsewhere(repository, tmp_path, wheels) == wheel.read_bytes()
     release = json.loads((run.directory / "gh/release.json").read_text())
-    assert release == {"tag": TAG, "files": [wheel.name]}
+    assert release == {"tag": TAG, "files": made}
     head = git(repository, "rev-parse", "HEAD").strip()
     assert github.repo.rev(f"refs/tags/{MAJOR}") == head
 

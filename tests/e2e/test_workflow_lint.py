@@ -61,8 +61,10 @@ def actionlint(repository: Path) -> "subprocess.CompletedProcess[str]":
 
 
 def shellcheck(repository: Path) -> "subprocess.CompletedProcess[str]":
-    scripts = ("scripts/action/run.sh", "scripts/release/build.sh", "tests/act/act.sh")
-    return call(repository, "shellcheck", *scripts)
+    scripts = ("action/run.sh", "release/build.sh", "release/sbom.sh")
+    return call(
+        repository, "shellcheck", *(f"scripts/{each}" for each in scripts), "tests/act/act.sh"
+    )
 
 
 def zizmor(repository: Path) -> "subprocess.CompletedProcess[str]":

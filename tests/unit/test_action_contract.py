@@ -197,3 +197,32 @@ def test_the_readme_links_every_example_and_a_test_runs_it() -> None:
     for name in examples:
         assert f"(examples/{name})" in readme
         assert any(f'.workflow("{name}"' in text for text in tests), name
+
+
+def test_the_security_policy_names_every_right_of_every_job() -> None:
+    policy = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    rows = {
+        cells[0]: cells[1]
+        for cells in (
+            row.split(" | ") for row in re.findall(r"^\| (`.*) \|$", policy, re.MULTILINE)
+        )
+        if len(cells) == 3
+    }
+    for path in (ROOT / ".github/workflows").glob("*.yml"):
+        if path.name == "certify-bundled.yml":
+            continue
+        for name, job in yaml.safe_load(path.read_text("utf-8"))["jobs"].items():
+            shown = (
+                ("certify.yml", "shards")
+                if path.name == "certify-shards.yml"
+                else (path.name, name)
+            )
+            told = [
+                rights
+                for row, rights in rows.items()
+                if row.startswith(f"`{shown[0]}`")
+                and (row.endswith("`") or shown[1] in row.partition("` ")[2].split(", "))
+            ]
+            assert len(told) == 1, (path.name, name)
+            asked = {f"{scope}: {level}" for scope, level in job["permissions"].items()}
+            assert set(re.findall(r"`([a-z-]+: [a-z]+)`", told[0])) == asked, (path.name, name)
