@@ -152,9 +152,11 @@ def _without_value(text: str, value: str, mark: str) -> str:
 
 
 def _without_end(text: str, value: str, mark: str, least: int) -> str:
-    for length in range(min(len(value) - 1, len(text)), least - 1, -1):
-        if text.endswith(value[:length]):
-            return text[:-length] + mark
+    at = text.find(value[:least], max(0, len(text) - len(value)))
+    while at >= 0:
+        if value.startswith(text[at:]):
+            return text[:at] + mark
+        at = text.find(value[:least], at + 1)
     return text
 
 

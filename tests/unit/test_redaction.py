@@ -108,6 +108,11 @@ def test_a_value_that_was_cut_is_taken_out(value: str, length: int, frame: str) 
     assert found == f"{marker('DEPLOY_TOKEN')} and more"
 
 
+def test_a_value_is_known_behind_its_own_beginning() -> None:
+    redaction = redaction_of({"A_KEY": "abc123abc123abc123-and-more"})
+    assert redaction("x abc123abc123abc123abc123ab") == "x abc123abc123[redacted: A_KEY]"
+
+
 def test_a_token_that_was_cut_is_known_by_its_shape() -> None:
     assert NOTHING(f"x: hf_{MIXED[:12]}… [30 more characters]").startswith(
         "x: [redacted: cut-token]…"
