@@ -1,13 +1,13 @@
 """Fetching what a plan, or one shard of it, will read, so that it can be run without a network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from aprqa_ci.certification.steps import Surroundings, shard_named
 from aprqa_ci.errors import InconclusiveError, InputError, Problem
 from aprqa_ci.execution.fetching.choosing import wanted_variants
 from aprqa_ci.execution.fetching.fetch import FetchWorld, Resolved, fetch_models, resolve_models
-from aprqa_ci.execution.fetching.hub import Hub
+from aprqa_ci.execution.fetching.hub import Hub, HubError
 from aprqa_ci.execution.fetching.hugging_face import connect, hub_settings
 from aprqa_ci.execution.fetching.manifest import Models
 from aprqa_ci.files import write_atomic
@@ -15,7 +15,7 @@ from aprqa_ci.planning.plan import Plan, plan_digest
 from aprqa_ci.redaction import redaction_of
 from aprqa_ci.wire import pretty_json, read_wire
 
-__all__ = ["fetch_for", "fetch_world", "models_of", "resolve_for"]
+__all__ = ["fetch_for", "fetch_world", "models_of", "require_all", "resolve_for"]
 
 
 def fetch_world(
@@ -72,12 +72,23 @@ def fetch_for(plan: Plan, shard: str | None, world: FetchWorld, manifest: Path) 
     absent = redaction_of(world.environment).of(models.absent)
     models = Models(plan=plan_digest(plan), models=models.models, absent=absent)
     write_atomic(manifest, pretty_json(models))
-    if errors:
-        told = list(dict.fromkeys(str(error) for error in errors))
-        if all(error.fault == "input" for error in errors):
-            raise InputError(Problem(what=text) for text in told)
-        raise InconclusiveError("\n".join(told))
+    require_all(errors)
     return models
+
+
+def require_all(errors: Sequence[HubError]) -> None:
+    """Raise what kept models from being had, each thing once; nothing where there is nothing.
+
+    Raises:
+        InputError: a playbook names what the hub does not have, and nothing else went wrong.
+        InconclusiveError: something could not be had.
+    """
+    if not errors:
+        return
+    told = list(dict.fromkeys(str(error) for error in errors))
+    if all(error.fault == "input" for error in errors):
+        raise InputError(Problem(what=text) for text in told)
+    raise InconclusiveError("\n".join(told))
 
 
 def models_of(plan: Plan, path: Path) -> Models:

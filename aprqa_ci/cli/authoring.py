@@ -19,7 +19,9 @@ __all__ = ["bootstrap", "init"]
 
 _FOLDER = Path("playbooks/models")
 
-_tier_option = click.option("--tier", default="mvp", show_default=True, help="The tier it is for.")
+_tier_option = click.option(
+    "--tier", default="mvp", show_default=True, metavar="NAME", help="quick, smoke, mvp or full."
+)
 _name_option = click.option("--name", metavar="STEM", help="Call it STEM-TIER.")
 _templates_option = click.option(
     "--templates",

@@ -76,7 +76,14 @@ def engines(
         if model is not None:
             msg = f"MODEL {model!r} is for --check NAME"
             raise InputError(msg)
-        _list([describe(engine) for engine in known_engines().values()], as_json=as_json)
+        told = machine_options(os.environ, engine_options)
+        _list(
+            [
+                describe(configured(engine, told.get(name, {})))
+                for name, engine in known_engines().items()
+            ],
+            as_json=as_json,
+        )
         return
     if model is None:
         msg = "--check needs a MODEL: bundled, a file, a directory or a repository in a cache"
@@ -116,7 +123,13 @@ def _check(
     except EngineAbsentError as error:
         raise InputError(str(error)) from error
     if not info.available:
-        msg = f"engine {name} is not here: {info.reason} ({info.how_to_get})"
+        msg = f"engine {name} is not here: {_lack(info)}"
+        raise InconclusiveError(msg)
+    if format_ is not None and format_ not in info.formats:
+        msg = f"engine {name} does not claim {format_}; it reads {', '.join(info.formats)}"
+        raise InputError(msg)
+    if backend not in info.backends:
+        msg = f"engine {name} does not claim {backend} on this machine: {info.how_to_get}"
         raise InconclusiveError(msg)
     found = model_to_check(
         model,
@@ -176,7 +189,14 @@ def _list(infos: list[EngineInfo], *, as_json: bool) -> None:
     out.print(table)
     for info in infos:
         if not info.available:
-            out.print(Text(f"{info.name}: {info.reason}; {info.how_to_get}"), soft_wrap=True)
+            out.print(Text(f"{info.name}: {_lack(info)}"), soft_wrap=True)
+
+
+def _lack(info: EngineInfo) -> str:
+    """Return why an engine is not here and how to get it; some reasons say both."""
+    if info.how_to_get in info.reason:
+        return info.reason
+    return f"{info.reason}; {info.how_to_get}"
 
 
 def _promises(info: EngineInfo) -> str:

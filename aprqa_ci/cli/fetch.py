@@ -7,7 +7,7 @@ import click
 from rich.text import Text
 
 from aprqa_ci.certification.bundle import read_plan
-from aprqa_ci.certification.fetching import fetch_for, fetch_world, resolve_for
+from aprqa_ci.certification.fetching import fetch_for, fetch_world, require_all, resolve_for
 from aprqa_ci.certification.steps import Surroundings, make_plan
 from aprqa_ci.cli.options import plan_options
 from aprqa_ci.cli.output import console, show_paths
@@ -40,7 +40,11 @@ __all__ = ["fetch"]
     show_default=True,
     help="Where the manifest goes: which repositories, commits, files and digests.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what is needed, and fetch none of the weights.")
+@click.option(
+    "--dry-run",
+    is_flag=True,
+    help="Say what is needed, and fetch none of the weights. Asks the hub.",
+)
 def fetch(
     *,
     playbooks: tuple[str, ...],
@@ -90,7 +94,6 @@ def _fetch(plan: Plan, shard: str | None, surroundings: Surroundings, output: Pa
     for model in resolved.models:
         for file in model.files:
             say(f"{model.listing.repo}: {file.path}: {file.size} bytes, digest {file.digest}")
-    for refusal in resolved.refusals:
-        say(f"cannot be fetched: {refusal.error}")
     if resolved.key:
         say(f"cache key {resolved.key}")
+    require_all([refusal.error for refusal in resolved.refusals])

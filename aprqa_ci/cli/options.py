@@ -7,19 +7,24 @@ from typing import Any, TypeVar
 
 import click
 
+from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.execution.engines.engine_options import (
     OPTIONS_VARIABLE,
     EngineOptions,
     parse_options,
 )
+from aprqa_ci.execution.engines.registry import engine_names
 from aprqa_ci.planning.expand import PlanOptions
+from aprqa_ci.scoring.policies import DEFAULT_POLICY
 from aprqa_ci.vocabulary import Backend
+from aprqa_ci.wire import near_name
 
 __all__ = [
     "engine_option",
     "existing_directory",
     "plan_options",
     "playbooks_argument",
+    "policy_option",
     "workers_option",
 ]
 
@@ -95,7 +100,17 @@ def _engine_options(
     context: click.Context, option: click.Parameter, texts: tuple[str, ...]
 ) -> EngineOptions:
     del context, option
-    return parse_options(texts)
+    options = parse_options(texts)
+    known = list(engine_names()) if options else []
+    if unknown := [name for name in options if name not in known]:
+        raise InputError(
+            Problem(
+                what=f"there is no engine {name!r}; known: {', '.join(known)}",
+                hint=near_name(name, known),
+            )
+            for name in unknown
+        )
+    return options
 
 
 def engine_option(function: FunctionT) -> FunctionT:
@@ -119,4 +134,16 @@ def workers_option(function: FunctionT) -> FunctionT:
         default=1,
         show_default=True,
         help="Cells that run side by side; speed is always measured alone.",
+    )(function)
+
+
+def policy_option(function: FunctionT) -> FunctionT:
+    """Add by which policy points are given."""
+    return click.option(
+        "--policy",
+        default=DEFAULT_POLICY,
+        show_default=True,
+        metavar="ID",
+        help="How points are given: aprqa-1, or apr-qa-0, the existing tool's, which certifies "
+        "nothing (docs/scoring.md).",
     )(function)

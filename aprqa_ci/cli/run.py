@@ -23,7 +23,13 @@ __all__ = ["run"]
 @click.command()
 @click.argument("source", metavar="PLAN|PLAYBOOK")
 @click.option("--shard", metavar="ID", help="The shard of the plan.")
-@click.option("--attempt", type=click.IntRange(1), default=1, help="Counts repetitions of a shard.")
+@click.option(
+    "--attempt",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Counts repetitions of a shard.",
+)
 @click.option(
     "--run-id",
     metavar="TEXT",

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from aprqa_ci.certification.bundle import EVIDENCE_NAME, PLAN_NAME, read_plan
+from aprqa_ci.cli.options import policy_option
 from aprqa_ci.cli.output import (
     console,
     raise_for_scores,
@@ -20,7 +21,7 @@ from aprqa_ci.plain_text import one_line
 from aprqa_ci.planning.plan import Plan
 from aprqa_ci.scoring.evaluate import score_evidence
 from aprqa_ci.scoring.explain import explain
-from aprqa_ci.scoring.policies import DEFAULT_POLICY, load_policy, policy_names
+from aprqa_ci.scoring.policies import load_policy, policy_names
 from aprqa_ci.scoring.score import Score
 from aprqa_ci.scoring.summary import ScoreSummary, summary_of
 from aprqa_ci.wire import pretty_json
@@ -36,7 +37,7 @@ __all__ = ["score"]
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The plan; plan.json beside the evidence if absent and there.",
 )
-@click.option("--policy", default=DEFAULT_POLICY, show_default=True, metavar="ID")
+@policy_option
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 @click.option("--explain", "explained", is_flag=True, help="Show every point won and lost.")
 def score(

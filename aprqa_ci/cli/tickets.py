@@ -12,6 +12,7 @@ import click
 from rich.text import Text
 
 from aprqa_ci.cli.connecting import connect_to, in_a_job
+from aprqa_ci.cli.options import policy_option
 from aprqa_ci.cli.output import console, show_paths, write_out
 from aprqa_ci.cli.triage import scored_runs
 from aprqa_ci.errors import DeliveryError, InputError, Problem
@@ -20,7 +21,6 @@ from aprqa_ci.github.tickets import deliver_tickets
 from aprqa_ci.github.workflow_commands import stop_commands
 from aprqa_ci.plain_text import visible
 from aprqa_ci.reports.tickets import RunCoverage, Ticket, coverage_of, draft_of, tickets_of
-from aprqa_ci.scoring.policies import DEFAULT_POLICY
 
 __all__ = ["tickets"]
 
@@ -43,7 +43,7 @@ class _Drafted:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The plan; plan.json beside the evidence if absent and there.",
 )
-@click.option("--policy", default=DEFAULT_POLICY, show_default=True, metavar="ID")
+@policy_option
 @click.option(
     "-o",
     "--output",

@@ -9,12 +9,13 @@ from rich.console import Console
 from rich.text import Text
 
 from aprqa_ci.certification.bundle import EVIDENCE_NAME, PLAN_NAME, read_plan
+from aprqa_ci.cli.options import policy_option
 from aprqa_ci.cli.output import console, write_out
 from aprqa_ci.evidence.reading import read_evidence
 from aprqa_ci.reports.run_report import ReportedScenario, reported_scenarios
 from aprqa_ci.reports.triage import CauseTriage, GatewayTriage, Quote, Triage, triage_of
 from aprqa_ci.scoring.evaluate import score_evidence
-from aprqa_ci.scoring.policies import DEFAULT_POLICY, load_policy
+from aprqa_ci.scoring.policies import load_policy
 from aprqa_ci.scoring.score import Score
 from aprqa_ci.vocabulary import GatewayState
 from aprqa_ci.wire import pretty_json
@@ -32,7 +33,7 @@ _MOST_CELLS = 4
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="The plan; plan.json beside the evidence if absent and there.",
 )
-@click.option("--policy", default=DEFAULT_POLICY, show_default=True, metavar="ID")
+@policy_option
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 def triage(*, evidence: Path, plan_path: Path | None, policy: str, as_json: bool) -> None:
     """Say what failed, quote what was recorded, and name likely causes and the next command.

@@ -93,6 +93,9 @@ def read_manifest(directory: Path) -> ShardFiles:
     Raises:
         InputError: it is missing or unreadable.
     """
+    if not (directory / MANIFEST_NAME).exists():
+        what = f"there is no shard here: no {MANIFEST_NAME}"
+        raise InputError(Problem(what=what, path=directory, hint="name each shard's directory"))
     manifest = read_wire(directory / MANIFEST_NAME, ShardManifest)
     return ShardFiles(directory=directory, manifest=manifest)
 

@@ -67,6 +67,11 @@ def test_every_command_of_the_tool_is_in_the_readme() -> None:
         assert f"`aprqa {name}" in README, name
 
 
+def test_every_document_is_linked() -> None:
+    for document in (ROOT / "docs").glob("*.md"):
+        assert f"](docs/{document.name})" in README, document.name
+
+
 def test_make_targets_of_the_readme_exist() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in {

@@ -115,6 +115,9 @@ def test_a_gated_model_is_fetched_and_then_certified_without_hub_and_token(
     dry = aprqa("fetch", "--plan", "plan.json", "--dry-run", **away)
     assert dry.returncode == 0, dry.stderr
     assert "cache key aprqa-models-1-" in dry.stdout
+    nowhere = aprqa("fetch", "--plan", "plan.json", "--dry-run", HF_ENDPOINT="http://127.0.0.1:9")
+    assert nowhere.returncode == 3, nowhere.stdout
+    assert "cannot be reached" in nowhere.stderr
     refused = aprqa("fetch", "--plan", "plan.json", "-o", "models.json", **away)
     assert refused.returncode == 3
     assert "accept its licence" in refused.stderr

@@ -119,8 +119,8 @@ def test_what_could_not_be_tried_is_exit_code_3(
         (("--check", "lamacpp", "bundled"), "perhaps 'llamacpp' is meant"),
         (("--check", "llamacpp", "/no/such/model"), "is not on this machine"),
         (("--check", "llamacpp", "bundled", "--quantization", "q2_k"), "is not on this machine"),
-        (("--check", "llamacpp", "bundled", "--format", "safetensors"), "does not claim"),
         (("--engine-option", "llamacpp"), "is not an engine's option"),
+        (("--engine-option", "lamacpp.speed=9"), "perhaps 'llamacpp' is meant"),
         (
             ("--check", "llamacpp", "bundled", "--engine-option", "llamacpp.speed=9"),
             "engine llamacpp takes no options, and is given speed",
@@ -134,6 +134,36 @@ def test_what_users_get_wrong_is_said(
     assert ended.code != 0
     assert said in ended.err + " ".join(ended.out.split())
     assert "Traceback" not in ended.err
+
+
+def test_engines_are_listed_as_they_are_told(aprqa: "Aprqa") -> None:
+    command = '["server", "--port", "{port}", "{model}"]'
+    ended = aprqa("engines", "--engine-option", f"openai.command={command}", "--json")
+    assert ended.code == 0, ended.err
+    (openai,) = (each for each in json.loads(ended.out) if each["name"] == "openai")
+    assert "no server is given" not in openai["reason"]
+
+
+def test_what_an_engine_never_claimed_is_no_broken_promise(aprqa: "Aprqa") -> None:
+    ended = aprqa("engines", "--check", "llamacpp", "bundled", "--format", "safetensors")
+    assert ended.code == 2
+    assert "engine llamacpp does not claim safetensors; it reads gguf" in ended.err
+    ended = aprqa("engines", "--check", "reference", "bundled", "--backend", "gpu")
+    assert ended.code == 3
+    assert "engine reference does not claim gpu on this machine" in ended.err
+
+
+def test_how_to_get_an_engine_is_said_once() -> None:
+    info = EngineInfo(
+        name="far",
+        version=None,
+        available=False,
+        reason="there is no far: pip install far",
+        formats=(),
+        backends=(),
+        how_to_get="pip install far",
+    )
+    assert engines._lack(info) == "there is no far: pip install far"
 
 
 def test_an_engine_that_is_not_here_cannot_be_checked(
@@ -151,4 +181,4 @@ def test_an_engine_that_is_not_here_cannot_be_checked(
     monkeypatch.setattr(engines, "describe", lambda _: lacking)
     ended = aprqa("engines", "--check", "llamacpp", "bundled")
     assert ended.code == 3
-    assert "error: engine llamacpp is not here: no library (pip install it)" in ended.err
+    assert "error: engine llamacpp is not here: no library; pip install it" in ended.err

@@ -188,7 +188,10 @@ def test_a_directory_that_is_no_shard_is_bad_input(
     (tmp_path / "empty").mkdir()
     ended = aprqa("merge", *shards, "empty", "--plan", "plan.json", "-o", "out")
     assert ended.code == 2
-    assert "error: empty/manifest.json: cannot read the file: No such file" in ended.err
+    assert (
+        "error: empty: there is no shard here: no manifest.json (name each shard's directory)"
+        in ended.err
+    )
 
 
 def test_a_plan_that_is_not_there_is_bad_input(aprqa: "Aprqa", shards: list[Path]) -> None:
