@@ -35,7 +35,7 @@ def test_a_dry_run_lists_every_scenario_and_touches_nothing(aprqa: "Aprqa", tmp_
     data = playbook_data(
         model={"formats": ["safetensors", "gguf"]},
         test_matrix={"modalities": ["run", "chat"], "prompts": ["What is 2+2?"]},
-        contract_tests={},
+        trace_payload={},
         gates={"g1_model_loads": "true"},
     )
     (tmp_path / "tiny.playbook.yaml").write_text(json.dumps(data), encoding="utf-8")
@@ -47,7 +47,7 @@ def test_a_dry_run_lists_every_scenario_and_touches_nothing(aprqa: "Aprqa", tmp_
     ids = scenario_ids(planned(data, tier="full"))
     assert [line.split()[0] for line in lines if "#" in line.split()[0]] == ids
     assert lines[0] == f"tiny: tier full, 4 cells, {len(ids)} scenarios"
-    assert "  declared, not run: contract_tests" in lines
+    assert "  declared, not run: trace_payload" in lines
     assert any(line.startswith("  warning: ") and "g1_model_loads" in line for line in lines)
     assert any(line.endswith("#001  F-A1-001  What is 2+2?") for line in lines)
 
