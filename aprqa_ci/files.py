@@ -1,15 +1,16 @@
 """Digests, atomic writes and safe paths: the only file primitives the rooms share."""
 
+import errno
 import hashlib
 import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from aprqa_ci.errors import InputError, Problem
+from aprqa_ci.errors import AprqaError, InconclusiveError, InputError, Problem
 
 __all__ = [
     "atomic_stream",
@@ -18,10 +19,12 @@ __all__ = [
     "sha256_bytes",
     "sha256_file",
     "slug",
+    "unwritable",
     "write_atomic",
 ]
 
 _CHUNK = 1 << 20
+_MACHINE_FAILED = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 
 
 def sha256_bytes(data: bytes) -> str:
@@ -50,8 +53,12 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         OSError: the directory cannot be written. The old file is then untouched.
     """
-    with atomic_stream(path) as stream:
-        stream.write(data)
+    try:
+        with atomic_stream(path) as stream:
+            stream.write(data)
+    except OSError as error:
+        # The system names the temporary file, or none.
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 @contextmanager
@@ -75,8 +82,27 @@ def atomic_stream(path: Path) -> Iterator[BinaryIO]:
         temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        # What failed is told, not that on a disk gone read-only nothing can be removed either.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise
+
+
+def unwritable(path: Path, error: OSError, *, what: str = "cannot write the file") -> AprqaError:
+    """Return what to raise when a file cannot be written, by whose fault it is. Pure.
+
+    A disk that is full, failing or read-only is the machine's fault, and there is no verdict; a
+    path that cannot be written for another reason is wrong input.
+
+    Args:
+        path: of the file.
+        error: why.
+        what: how the message begins.
+    """
+    problem = Problem(what=f"{what}: {error.strerror or error}", path=path)
+    if error.errno in _MACHINE_FAILED:
+        return InconclusiveError(str(problem))
+    return InputError(problem)
 
 
 def read_bounded(path: Path, limit: int) -> bytes:

@@ -10,6 +10,7 @@ from aprqa_ci.certification.steps import (
     certify_plan,
     make_plan,
     register_bundle,
+    settle,
 )
 from aprqa_ci.execution.machine import Observer
 from aprqa_ci.planning.expand import PlanOptions
@@ -72,6 +73,7 @@ def certify(
         out=Path(out),
         resume=resume,
         append=append,
+        settled=False,
         surroundings=world,
         observer=observer,
     )
@@ -80,4 +82,5 @@ def certify(
             register_bundle(
                 bundle, registry=Path(registry), readme=Path(readme) if readme else None
             )
+    settle(plan, Path(out))
     return bundles

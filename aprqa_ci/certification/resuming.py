@@ -2,8 +2,15 @@
 
 from pathlib import Path
 
-from aprqa_ci.certification.bundle import CERTIFICATE_NAME, Bundle, read_bundle
-from aprqa_ci.evidence.journal import JOURNAL_NAME
+from aprqa_ci.certification.bundle import (
+    CERTIFICATE_NAME,
+    Bundle,
+    check_files,
+    read_bundle,
+    read_files,
+)
+from aprqa_ci.errors import InputError
+from aprqa_ci.evidence.journal import JOURNAL_NAME, read_journal
 from aprqa_ci.planning.plan import Plan
 
 __all__ = ["finished_bundles"]
@@ -12,14 +19,16 @@ __all__ = ["finished_bundles"]
 def finished_bundles(plan: Plan, out: Path) -> dict[str, Bundle]:
     """Return the bundles of the playbooks that an interrupted run had finished, by name.
 
-    Playbooks are run in plan order, so those are the ones before the one that has a journal.
+    Playbooks are run in plan order. A journal stays beside the bundle that was made of it until all
+    of the run is delivered, and then the journals go in the same order. So a playbook is finished
+    when its bundle holds all of its journal, or when it comes before the first that has a journal.
 
     Args:
         plan: the plan, made again; what was certified meanwhile is a baseline to it now.
         out: the directory of bundles.
 
     Raises:
-        InputError: such a bundle is damaged.
+        InputError: the bundle of a playbook whose journal is gone already is damaged.
     """
     names = [entry.name for entry in plan.playbooks]
     interrupted = [name for name in names if (out / name / JOURNAL_NAME).exists()]
@@ -31,7 +40,25 @@ def finished_bundles(plan: Plan, out: Path) -> dict[str, Bundle]:
             bundle = read_bundle(out / name)
             if _subject(bundle.plan) == _subject(plan.for_playbook(name)):
                 finished[name] = bundle
+    for name in interrupted:
+        made = _made_of_journal(out / name)
+        if made is not None and _subject(made.plan) == _subject(plan.for_playbook(name)):
+            finished[name] = made
     return finished
+
+
+def _made_of_journal(directory: Path) -> Bundle | None:
+    """Return the bundle if it was made of the journal that lies beside it."""
+    try:
+        journal = read_journal(directory / JOURNAL_NAME)
+        bundle, broken = check_files(read_files(directory))
+    except InputError:
+        # Written in part, or of an earlier run: the journal is what counts.
+        return None
+    if broken or bundle is None or bundle.certificate.run_id != journal.head.run_id:
+        return None
+    known = {record.id for record in bundle.records}
+    return bundle if all(record.id in known for record in journal.records) else None
 
 
 def _subject(plan: Plan) -> object:

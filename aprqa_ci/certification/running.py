@@ -23,6 +23,7 @@ from aprqa_ci.evidence.journal import (
     JournalContent,
     JournalHead,
     ModelDigests,
+    is_blank,
     read_journal,
 )
 from aprqa_ci.evidence.record import EvidenceHost, EvidenceRecord, MetadataKey, machine_of
@@ -60,6 +61,7 @@ class RunOptions:
 class RunOutput:
     """What a run recorded."""
 
+    run_id: str
     records: tuple[EvidenceRecord, ...]
     """In plan order."""
     digests: ModelDigests
@@ -154,6 +156,7 @@ def run_into(
             digests=note_digests,
         )
     return RunOutput(
+        run_id=head.run_id,
         records=_in_plan_order(records, plan),
         digests=digests,
         host=evidence_host,
@@ -197,12 +200,16 @@ def _refuse(
 
 def _set_aside(path: Path, now: datetime) -> None:
     """Move the journal of an interrupted run away; what was recorded is never overwritten."""
-    if path.exists():
+    if not path.exists():
+        return
+    if is_blank(path):
+        path.unlink()
+    else:
         path.rename(path.with_name(f"interrupted-{now:%Y%m%dT%H%M%S}-{os.getpid()}.{path.name}"))
 
 
 def _earlier(path: Path, digest: str) -> JournalContent | None:
-    if not path.exists():
+    if not path.exists() or is_blank(path):
         return None
     content = read_journal(path)
     if content.head.plan_digest != digest:

@@ -14,6 +14,7 @@ from aprqa_ci.certification.bundle import (
     baseline_in,
     write_bundle,
 )
+from aprqa_ci.certification.clock import require_newest
 from aprqa_ci.certification.diagnostics import write_diagnostics
 from aprqa_ci.certification.resuming import finished_bundles
 from aprqa_ci.certification.running import RunOptions, RunOutput, run_into
@@ -44,9 +45,9 @@ from aprqa_ci.planning.plan import Baseline, Plan, PlannedShard, plan_digest
 from aprqa_ci.playbook.load import load_playbooks
 from aprqa_ci.playbook.lock import read_lock, require_locked
 from aprqa_ci.registry.from_certificate import update_from_certificate
-from aprqa_ci.registry.readme_table import TABLE_END, TABLE_START, update_readme
 from aprqa_ci.registry.update_file import RegistryChange, update_file
 from aprqa_ci.reports.write import write_reports
+from aprqa_ci.scoring.runs import newest_run
 from aprqa_ci.vocabulary import FailurePolicy
 from aprqa_ci.wire import near_name, pretty_json
 
@@ -59,6 +60,7 @@ __all__ = [
     "merge_shards",
     "register_bundle",
     "run_shard",
+    "settle",
     "shard_named",
 ]
 
@@ -111,6 +113,7 @@ def certify_plan(
     resume: bool = False,
     append: bool = False,
     previous: Mapping[str, Earlier] | None = None,
+    settled: bool = True,
     surroundings: Surroundings,
     observer: Observer | None = None,
 ) -> list[Bundle]:
@@ -122,18 +125,24 @@ def certify_plan(
         resume: go on with an interrupted run; the playbooks that it had finished stay as they are.
         append: keep the records of earlier runs; the newest run is the one that is scored.
         previous: an earlier run by playbook name; what still stands of it is not run again.
+        settled: whether the run is over when this returns. A caller that has yet to deliver what
+            came of it says no and calls :func:`settle` then: killed before, the run is resumed
+            without running anything again.
         surroundings: the outside world.
         observer: watches; absent, nobody does.
 
     Raises:
         InputError: the evidence to append to, or the journal to resume, is unreadable.
+        InconclusiveError: the clock is behind the evidence to append to.
         AprqaError: the run was interrupted; journals hold what was recorded.
     """
     finished = finished_bundles(plan, out) if resume else {}
     bundles = []
     for entry in plan.playbooks:
         if entry.name in finished:
-            bundles.append(finished[entry.name])
+            bundle = finished[entry.name]
+            _write_reports(bundle, newest_run(bundle.records))
+            bundles.append(bundle)
             continue
         own = plan.for_playbook(entry.name)
         standing: Mapping[str, EvidenceRecord] = {}
@@ -152,7 +161,19 @@ def certify_plan(
                 observer=observer,
             )
         )
+    if settled:
+        settle(plan, out)
     return bundles
+
+
+def settle(plan: Plan, out: Path) -> None:
+    """Remove the journals of a run of which everything is delivered; it can't be resumed then.
+
+    Raises:
+        OSError: one cannot be removed.
+    """
+    for entry in plan.playbooks:
+        (out / entry.name / JOURNAL_NAME).unlink(missing_ok=True)
 
 
 def certify_playbook(
@@ -168,6 +189,8 @@ def certify_playbook(
 ) -> Bundle:
     """Run one playbook on this machine and write its bundle and reports.
 
+    The journal stays beside the bundle, for the caller to remove when the run is over.
+
     Args:
         plan: of the one playbook.
         directory: of its bundle.
@@ -180,9 +203,12 @@ def certify_playbook(
 
     Raises:
         InputError: the journal to resume is unreadable.
+        InconclusiveError: the clock is behind the evidence to append to.
         AprqaError: the run was interrupted; the journal holds what was recorded.
     """
     (entry,) = plan.playbooks
+    now = utc_text(surroundings.now())
+    require_newest(earlier, [now], run_id=options.run_id, path=directory / EVIDENCE_NAME)
     output = run_into(
         directory,
         plan,
@@ -192,17 +218,27 @@ def certify_playbook(
         host=surroundings.host(),
         observer=observer or Silence(),
     )
+    require_newest(
+        earlier,
+        [record.timestamp for record in output.records],
+        run_id=output.run_id,
+        path=directory / EVIDENCE_NAME,
+    )
     bundle = write_bundle(
         directory,
         plan,
         _joined(earlier, output.records),
         model_digests={**digests, **output.digests.get(entry.name, {})},
     )
+    _write_reports(bundle, output.records)
+    return bundle
+
+
+def _write_reports(bundle: Bundle, run: Sequence[EvidenceRecord]) -> None:
+    (entry,) = bundle.plan.playbooks
     write_reports(bundle.directory, bundle.report)
     if entry.failure_policy is FailurePolicy.FAIL_FAST:
-        write_diagnostics(directory, plan, output.records)
-    (directory / JOURNAL_NAME).unlink()
-    return bundle
+        write_diagnostics(bundle.directory, bundle.plan, run)
 
 
 def run_shard(
@@ -339,10 +375,7 @@ def register_bundle(
     update = update_from_certificate(bundle.certificate)
     if update is None:
         return None
-    change = update_file(registry, update, create=True)
-    if readme is not None and readme.exists() and _has_markers(readme):
-        update_readme(readme, change.registry)
-    return change
+    return update_file(registry, update, create=True, readme=readme)
 
 
 def _require_engine(name: str | None) -> None:
@@ -363,11 +396,6 @@ def _joined(
     """
     own = {record.id for record in records}
     return (*(record for record in earlier if record.id not in own), *records)
-
-
-def _has_markers(readme: Path) -> bool:
-    text = readme.read_text(encoding="utf-8", errors="replace")
-    return TABLE_START in text or TABLE_END in text
 
 
 def _earlier_records(directory: Path) -> tuple[EvidenceRecord, ...]:

@@ -11,7 +11,13 @@ from rich.text import Text
 from aprqa_ci.certification.bundle import CERTIFICATE_NAME, EVIDENCE_NAME, Bundle
 from aprqa_ci.certification.repeating import certify_failed
 from aprqa_ci.certification.standing import Earlier, stood
-from aprqa_ci.certification.steps import Surroundings, certify_plan, make_plan, register_bundle
+from aprqa_ci.certification.steps import (
+    Surroundings,
+    certify_plan,
+    make_plan,
+    register_bundle,
+    settle,
+)
 from aprqa_ci.cli.listing import list_plan
 from aprqa_ci.cli.options import engine_option, plan_options, playbooks_argument, workers_option
 from aprqa_ci.cli.output import console, raise_for, show_failures, show_paths, show_score
@@ -101,9 +107,10 @@ def certify(
         if dry_run:
             list_plan(run.shown, plan)
             return
-        bundles = run.once(plan, resume=resume, append=append)
+        bundles = run.once(plan, resume=resume, append=append, settled=False)
         for bundle in bundles:
             run.register(bundle)
+        settle(plan, out)
     raise_for(bundles)
 
 
@@ -148,6 +155,7 @@ class _Run:
         resume: bool = False,
         append: bool = False,
         previous: Mapping[str, Earlier] | None = None,
+        settled: bool = True,
     ) -> list[Bundle]:
         for playbook in plan.playbooks:
             for warning in playbook.warnings:
@@ -159,6 +167,7 @@ class _Run:
                 resume=resume,
                 append=append,
                 previous=previous,
+                settled=settled,
                 surroundings=self.surroundings,
                 observer=observer,
             )

@@ -6,6 +6,7 @@ killed in the middle of it; reading leaves such a last line out.
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self, TypeVar
@@ -23,6 +24,7 @@ __all__ = [
     "JournalContent",
     "JournalHead",
     "ModelDigests",
+    "is_blank",
     "read_journal",
 ]
 
@@ -70,6 +72,7 @@ class Journal:
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._path = path
         self._descriptor = os.open(path, flags if resume else flags | os.O_TRUNC, 0o644)
         if resume:
             _cut_torn_line(path)
@@ -86,13 +89,22 @@ class Journal:
 
     def _write(self, line: WireModel) -> None:
         view = memoryview(msgspec.json.encode(line) + b"\n")
-        while view:
-            view = view[os.write(self._descriptor, view) :]
+        end = os.fstat(self._descriptor).st_size
+        try:
+            while view:
+                view = view[os.write(self._descriptor, view) :]
+        except OSError as error:
+            # Half a line may be there when the disk is full; the next one must not follow it.
+            with suppress(OSError):
+                os.ftruncate(self._descriptor, end)
+            raise OSError(error.errno, error.strerror, str(self._path)) from error
 
     def close(self) -> None:
         """Make sure that the file outlives the machine, and close it."""
-        os.fsync(self._descriptor)
-        os.close(self._descriptor)
+        try:
+            os.fsync(self._descriptor)
+        finally:
+            os.close(self._descriptor)
 
     def __enter__(self) -> Self:
         return self
@@ -112,6 +124,15 @@ class JournalContent(msgspec.Struct, frozen=True, kw_only=True):
     head: JournalHead
     records: tuple[EvidenceRecord, ...]
     digests: ModelDigests
+
+
+def is_blank(path: Path) -> bool:
+    """Say whether a journal has no whole line: its run ended before it could record anything.
+
+    Raises:
+        InputError: the file is missing or unreadable.
+    """
+    return b"\n" not in read_bounded(path, MAX_WIRE_BYTES)
 
 
 def read_journal(path: Path) -> JournalContent:

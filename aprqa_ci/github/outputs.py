@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from aprqa_ci.errors import InputError, Problem
+from aprqa_ci.files import unwritable
 from aprqa_ci.markdown import cut
 
 __all__ = [
@@ -84,7 +85,7 @@ def append_summary(path: Path, markdown: str, *, limit: int = MAX_SUMMARY_BYTES)
     try:
         used = path.stat().st_size if path.exists() else 0
     except OSError as error:
-        raise _unwritable(path, error) from error
+        raise unwritable(path, error, what="cannot write") from error
     text = markdown if markdown.endswith("\n") else f"{markdown}\n"
     _append(path, cut(text, limit - used, note="The rest is too long for this place."))
 
@@ -94,8 +95,4 @@ def _append(path: Path, text: str) -> None:
         with path.open("ab") as stream:
             stream.write(text.encode(errors="replace"))  # a lone surrogate is no text
     except OSError as error:
-        raise _unwritable(path, error) from error
-
-
-def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError(Problem(what=f"cannot write: {error.strerror or error}", path=path))
+        raise unwritable(path, error, what="cannot write") from error

@@ -6,14 +6,21 @@ from datetime import datetime
 from pathlib import Path
 
 from aprqa_ci.errors import InputError, Problem
-from aprqa_ci.files import read_bounded, write_atomic
+from aprqa_ci.files import read_bounded, unwritable, write_atomic
 from aprqa_ci.markdown import Cell, Inline, bold, escape_text, link, table
 from aprqa_ci.registry.models_csv import Registry
 from aprqa_ci.registry.row_update import is_model_id
 from aprqa_ci.registry.values import UNTESTED, billions_of, instant_of, number_of, truth_of
 from aprqa_ci.vocabulary import Status
 
-__all__ = ["TABLE_END", "TABLE_START", "render_table", "replace_table", "update_readme"]
+__all__ = [
+    "TABLE_END",
+    "TABLE_START",
+    "has_markers",
+    "render_table",
+    "replace_table",
+    "update_readme",
+]
 
 TABLE_START = "<!-- CERTIFICATION_TABLE_START -->"
 TABLE_END = "<!-- CERTIFICATION_TABLE_END -->"
@@ -89,6 +96,14 @@ def replace_table(readme: str, table_text: str, *, source: Path | str = "README.
     return "\n".join([*lines[: start + 1], *inside, *lines[end:]])
 
 
+def has_markers(path: Path) -> bool:
+    """Say whether a README file is there and has any of the markers."""
+    if not path.exists():
+        return False
+    text = path.read_text(encoding="utf-8", errors="replace")
+    return TABLE_START in text or TABLE_END in text
+
+
 def update_readme(path: Path, registry: Registry) -> bool:
     """Bring the table of a README file up to date.
 
@@ -98,6 +113,7 @@ def update_readme(path: Path, registry: Registry) -> bool:
     Raises:
         InputError: the file is missing, not UTF-8, without its markers, or cannot be written; it
             is then as it was.
+        InconclusiveError: the disk is full, failing or read-only; likewise.
     """
     data = read_bounded(path, _MAX_README_BYTES)
     try:
@@ -111,8 +127,7 @@ def update_readme(path: Path, registry: Registry) -> bool:
     try:
         write_atomic(path.resolve(), new.encode())
     except OSError as error:
-        what = f"cannot write the file: {error.strerror or error}"
-        raise InputError(Problem(what=what, path=path)) from error
+        raise unwritable(path, error) from error
     return True
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aprqa_ci.errors import InputError, Problem
-from aprqa_ci.files import read_bounded, write_atomic
+from aprqa_ci.files import read_bounded, unwritable, write_atomic
 from aprqa_ci.registry.lock import Process, file_lock
 from aprqa_ci.registry.models_csv import (
     EMPTY_REGISTRY,
@@ -16,6 +16,7 @@ from aprqa_ci.registry.models_csv import (
     apply_provenance,
     read_registry,
 )
+from aprqa_ci.registry.readme_table import has_markers, update_readme
 from aprqa_ci.registry.row_update import RowUpdate
 
 __all__ = ["RegistryChange", "read_registry_file", "update_file", "write_provenance"]
@@ -42,7 +43,12 @@ def read_registry_file(path: Path) -> Registry:
 
 
 def update_file(
-    path: Path, update: RowUpdate, *, create: bool = False, process: Process | None = None
+    path: Path,
+    update: RowUpdate,
+    *,
+    create: bool = False,
+    readme: Path | None = None,
+    process: Process | None = None,
 ) -> RegistryChange:
     """Bring one model's row in a file up to date.
 
@@ -53,11 +59,15 @@ def update_file(
         path: the ``models.csv``.
         update: what was measured.
         create: make the file if it is not there.
+        readme: whose table is made of the registry, under the same lock: of two updates at once,
+            the table must be that of the second. A README without the markers is left alone.
         process: who takes the lock; this process by default.
 
     Raises:
         InputError: the file is missing, locked, unreadable, cannot be written or is not a
-            registry, or the update is not fit for it. The file is then as it was.
+            registry, or the update is not fit for it; the file is then as it was. Or the README's
+            table cannot be replaced.
+        InconclusiveError: the disk is full, failing or read-only. The file is then as it was.
     """
     update.check()
     return _changed(path, lambda registry: apply(registry, update), create=create, process=process)
@@ -105,7 +115,10 @@ def _changed(
         new, cells = change(read_registry(old, source=path))
         if cells:
             _write(target, new)
-    return RegistryChange(path=path, cells=cells, registry=read_registry(new, source=path))
+        registry = read_registry(new, source=path)
+        if readme is not None and has_markers(readme):
+            update_readme(readme, registry)
+    return RegistryChange(path=path, cells=cells, registry=registry)
 
 
 def _target(path: Path) -> Path:
@@ -119,8 +132,7 @@ def _write(target: Path, data: bytes) -> None:
     try:
         write_atomic(target, data)
     except OSError as error:
-        what = f"cannot write the file: {error.strerror or error}"
-        raise InputError(Problem(what=what, path=target)) from error
+        raise unwritable(target, error) from error
 
 
 def _missing(path: Path) -> InputError:

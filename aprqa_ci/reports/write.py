@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-from aprqa_ci.errors import InputError, Problem
-from aprqa_ci.files import write_atomic
+from aprqa_ci.files import unwritable, write_atomic
 from aprqa_ci.reports.json_report import render_json
 from aprqa_ci.reports.junit import render_junit
 from aprqa_ci.reports.markdown_report import render_markdown
@@ -27,14 +26,14 @@ def write_reports(
 
     Raises:
         InputError: the directory cannot be written.
+        InconclusiveError: the disk is full, failing or read-only.
     """
     contents = report_contents(report, place=place)
     try:
         for name, data in contents.items():
             write_atomic(directory / name, data)
     except OSError as error:
-        what = f"cannot write the reports: {error.strerror or error}"
-        raise InputError(Problem(what=what, path=directory)) from error
+        raise unwritable(directory, error, what="cannot write the reports") from error
     return tuple(directory / name for name in contents)
 
 

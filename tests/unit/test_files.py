@@ -1,5 +1,7 @@
+import errno
 import hashlib
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -7,13 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aprqa_ci.errors import InputError
+from aprqa_ci.errors import AprqaError, InconclusiveError, InputError
 from aprqa_ci.files import (
     path_below,
     read_bounded,
     sha256_bytes,
     sha256_file,
     slug,
+    unwritable,
     write_atomic,
 )
 
@@ -40,6 +43,29 @@ def test_a_new_file_is_for_all_to_read_and_an_old_one_keeps_its_mode(tmp_path: P
     path.chmod(0o600)
     write_atomic(path, b"two")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_a_failed_write_names_the_file_and_not_the_temporary_one(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=re.escape(f"'{tmp_path / 'file' / 'below'}'")):
+        write_atomic(tmp_path / "file" / "below", b"x")
+
+
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (errno.ENOSPC, InconclusiveError),
+        (errno.EDQUOT, InconclusiveError),
+        (errno.EIO, InconclusiveError),
+        (errno.EROFS, InconclusiveError),
+        (errno.EACCES, InputError),
+        (errno.ENOTDIR, InputError),
+    ],
+)
+def test_a_full_disk_is_the_machines_fault(number: int, error: type[AprqaError]) -> None:
+    found = unwritable(Path("a/b"), OSError(number, "words"), what="no report")
+    assert type(found) is error
+    assert str(found) == "a/b: no report: words"
 
 
 def test_a_failed_write_leaves_the_old_file_alone(

@@ -1,6 +1,9 @@
 """Whole runs of a tiny model with random weights, through the Python API."""
 
+import itertools
 from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +14,7 @@ from aprqa_ci.certification.bundle import EVIDENCE_NAME, Bundle, read_bundle
 from aprqa_ci.certification.diagnostics import DIAGNOSTICS_NAME, Diagnostics
 from aprqa_ci.certification.silence import Silence
 from aprqa_ci.certification.steps import Surroundings, make_plan, merge_shards, run_shard
-from aprqa_ci.errors import InputError, InterruptedRunError
+from aprqa_ci.errors import InconclusiveError, InputError, InterruptedRunError
 from aprqa_ci.evidence.journal import JOURNAL_NAME, Journal, JournalHead, read_journal
 from aprqa_ci.evidence.reading import read_evidence
 from aprqa_ci.evidence.record import EvidenceRecord
@@ -55,8 +58,7 @@ def interrupted(playbooks: Path, world: Surroundings, out: Path, *, after: int) 
     """Begin a run, end it after so many results, and return the last journal."""
     with pytest.raises(InterruptedRunError):
         certify([playbooks], out=out, surroundings=world, observer=Interruption(after))
-    (journal,) = out.rglob(JOURNAL_NAME)
-    return journal
+    return max(out.rglob(JOURNAL_NAME), key=lambda path: path.stat().st_mtime_ns)
 
 
 def test_a_run_leaves_a_bundle_that_stands_on_its_own(
@@ -149,6 +151,22 @@ def test_a_resumed_run_of_several_leaves_the_finished_ones_alone(
     assert (out / "one-quick" / EVIDENCE_NAME).read_bytes() == evidence
     assert one.certificate.run_id != two.certificate.run_id
     assert recorded_ids(two.records) == planned_ids(two.plan)
+
+
+def test_a_clock_that_went_back_changes_no_verdict(
+    project: "Project", world: Surroundings, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    (first,) = certify([project()], out=out, surroundings=world)
+    began, ticks = datetime.now(UTC), itertools.count(1)
+    back = replace(world, now=lambda: began - timedelta(hours=next(ticks)))
+    with pytest.raises(InconclusiveError, match="the older run would be scored"):
+        certify([project()], out=out, append=True, surroundings=back)
+    assert read_bundle(first.directory) == first
+    assert not (first.directory / JOURNAL_NAME).exists()
+    (again,) = certify([project()], out=tmp_path / "alone", surroundings=back)
+    assert outcomes(again) == outcomes(first)
+    assert again.score.status is first.score.status
 
 
 def test_an_interrupted_appending_run_is_resumed_with_all_before_it(

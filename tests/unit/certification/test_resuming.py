@@ -1,12 +1,19 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from aprqa_ci.certification.bundle import CERTIFICATE_NAME, baseline_in, write_bundle
+from aprqa_ci.certification.bundle import (
+    CERTIFICATE_NAME,
+    EVIDENCE_NAME,
+    baseline_in,
+    write_bundle,
+)
 from aprqa_ci.certification.resuming import finished_bundles
 from aprqa_ci.errors import InputError
-from aprqa_ci.evidence.journal import JOURNAL_NAME
+from aprqa_ci.evidence.journal import JOURNAL_NAME, Journal, JournalHead
+from aprqa_ci.evidence.reading import read_evidence
 from aprqa_ci.planning.plan import Plan
 from tests.playbooks import planned, playbook_data
 from tests.records import made_records
@@ -26,6 +33,17 @@ def finish(out: Path, plan: Plan, name: str) -> None:
 def interrupt(out: Path, name: str) -> None:
     (out / name).mkdir(exist_ok=True)
     (out / name / JOURNAL_NAME).touch()
+
+
+def keep_journal(out: Path, name: str, *, run_id: str = "run-1", also: bool = False) -> None:
+    """Leave the journal that the bundle was made of, as a run does until it has delivered."""
+    records = read_evidence(out / name / EVIDENCE_NAME)
+    head = JournalHead(run_id=run_id, plan_digest="of then", started="2026-11-01T00:00:00Z")
+    with Journal(out / name / JOURNAL_NAME, head, resume=False) as journal:
+        for record in records:
+            journal.append(record)
+        if also:
+            journal.append(msgspec.structs.replace(records[0], id="0" * 32))
 
 
 def test_the_playbooks_before_the_interrupted_one_are_finished(tmp_path: Path) -> None:
@@ -74,3 +92,27 @@ def test_a_finished_bundle_that_was_changed_is_refused(tmp_path: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {"mqs": 3}), encoding="utf-8")
     with pytest.raises(InputError, match="MQS"):
         finished_bundles(plan, tmp_path)
+
+
+def test_a_playbook_whose_bundle_holds_its_journal_is_finished(tmp_path: Path) -> None:
+    plan = plan_of()
+    for name in ("one", "two"):
+        finish(tmp_path, plan, name)
+        keep_journal(tmp_path, name)
+    interrupt(tmp_path, "three")
+    assert set(finished_bundles(plan, tmp_path)) == {"one", "two"}
+    assert finished_bundles(plan_of(seed=5), tmp_path) == {}
+
+
+@pytest.mark.parametrize("kind", ["another run", "more than the bundle", "half written", "no plan"])
+def test_a_journal_that_its_bundle_does_not_hold_is_gone_on_with(tmp_path: Path, kind: str) -> None:
+    plan = plan_of()
+    finish(tmp_path, plan, "one")
+    run_id = "run-2" if kind == "another run" else "run-1"
+    keep_journal(tmp_path, "one", run_id=run_id, also=kind == "more than the bundle")
+    evidence = tmp_path / "one" / EVIDENCE_NAME
+    if kind == "half written":
+        evidence.write_bytes(evidence.read_bytes().replace(b"Corroborated", b"Falsified", 1))
+    if kind == "no plan":
+        (tmp_path / "one" / "plan.json").unlink()
+    assert finished_bundles(plan, tmp_path) == {}

@@ -1,3 +1,4 @@
+import errno
 import os
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aprqa_ci.errors import InputError
-from aprqa_ci.evidence.journal import Journal, JournalHead, read_journal
+from aprqa_ci.evidence.journal import Journal, JournalHead, is_blank, read_journal
 from aprqa_ci.evidence.record import EvidenceRecord
 from tests.playbooks import planned, playbook_data
 from tests.records import made_records
@@ -62,6 +63,60 @@ def test_a_large_record_is_written_whole(tmp_path: Path, monkeypatch: pytest.Mon
     write(path, (record,))
     monkeypatch.undo()
     assert read_journal(path).records == (record,)
+
+
+def test_half_a_line_on_a_full_disk_is_taken_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal"
+    real = os.write
+    taken: list[int] = []
+
+    def full(handle: int, data: bytes) -> int:
+        if taken:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken.append(real(handle, bytes(data[:30])))
+        return taken[0]
+
+    with Journal(path, HEAD, resume=False) as journal:
+        journal.append(RECORDS[0])
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "write", full)
+            with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
+                journal.append(RECORDS[1])
+        assert taken == [30]
+        journal.append(RECORDS[2])
+    assert read_journal(path).records == (RECORDS[0], RECORDS[2])
+
+
+def test_a_journal_that_cannot_be_synced_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal = Journal(tmp_path / "journal", HEAD, resume=False)
+    closed: list[int] = []
+    real = os.close
+
+    def close(handle: int) -> None:
+        closed.append(handle)
+        real(handle)
+
+    def failing(handle: int) -> None:
+        raise OSError(errno.EIO, f"no sync of {handle}")
+
+    monkeypatch.setattr(os, "fsync", failing)
+    monkeypatch.setattr(os, "close", close)
+    with pytest.raises(OSError, match="no sync"):
+        journal.close()
+    assert len(closed) == 1
+
+
+def test_a_journal_without_a_whole_line_is_blank(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    head = write(path, ())
+    assert not is_blank(path)
+    for end in (0, 1, len(head) - 1):
+        path.write_bytes(head[:end])
+        assert is_blank(path)
 
 
 def test_a_tear_at_any_byte_keeps_all_before_it(tmp_path: Path) -> None:

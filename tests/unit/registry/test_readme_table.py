@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aprqa_ci.errors import InputError
+from aprqa_ci.errors import InconclusiveError, InputError
 from aprqa_ci.registry.models_csv import COLUMNS, Registry, read_registry
 from aprqa_ci.registry.readme_table import (
     TABLE_END,
@@ -162,7 +162,7 @@ def test_a_readme_that_cannot_be_used(
 
     path.write_text(f"{TABLE_START}\n{TABLE_END}\n")
     monkeypatch.setattr("aprqa_ci.registry.readme_table.write_atomic", full)
-    with pytest.raises(InputError, match="No space left"):
+    with pytest.raises(InconclusiveError, match="No space left"):
         update_readme(path, registry_of(row("o/a")))
 
 

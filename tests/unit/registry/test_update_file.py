@@ -1,3 +1,4 @@
+import errno
 import fcntl
 import json
 import multiprocessing
@@ -11,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from aprqa_ci.errors import InputError
+from aprqa_ci.errors import AprqaError, InconclusiveError, InputError
 from aprqa_ci.registry.lock import Process, file_lock, lock_path
-from aprqa_ci.registry.models_csv import EMPTY_REGISTRY, read_registry
+from aprqa_ci.registry.models_csv import EMPTY_REGISTRY, Registry, read_registry
+from aprqa_ci.registry.readme_table import TABLE_END, TABLE_START, update_readme
 from aprqa_ci.registry.row_update import RowUpdate
 from aprqa_ci.registry.update_file import read_registry_file, update_file
 
@@ -22,6 +24,7 @@ HERE = Process(
     host="here",
     now=lambda: datetime(2026, 11, 2, tzinfo=UTC),
     is_alive=lambda pid: pid == 100,
+    patience_s=0.0,
 )
 
 
@@ -149,7 +152,7 @@ def test_the_lock_goes_with_an_error(path: Path) -> None:
 def test_this_process_is_known_to_live(path: Path, update: RowUpdate) -> None:
     write_lock(path, pid=os.getpid(), host=socket.gethostname(), time="now")
     with pytest.raises(InputError, match="locked by"):
-        update_file(path, update)
+        update_file(path, update, process=Process(patience_s=0.0))
 
 
 def test_a_lock_that_cannot_be_written(tmp_path: Path, update: RowUpdate) -> None:
@@ -160,17 +163,80 @@ def test_a_lock_that_cannot_be_written(tmp_path: Path, update: RowUpdate) -> Non
     assert path.read_bytes() == EMPTY_REGISTRY
 
 
-def test_a_failed_write_is_an_input_error(
-    path: Path, update: RowUpdate, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("number", "error"),
+    [
+        (errno.ENOSPC, InconclusiveError),
+        (errno.EROFS, InconclusiveError),
+        (errno.EACCES, InputError),
+    ],
+)
+def test_a_failed_write_is_the_fault_of_machine_or_user(
+    path: Path,
+    update: RowUpdate,
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    error: type[AprqaError],
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
+    def failing(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr("aprqa_ci.registry.update_file.write_atomic", full)
-    with pytest.raises(InputError, match="No space left"):
+    monkeypatch.setattr("aprqa_ci.registry.update_file.write_atomic", failing)
+    with pytest.raises(error, match=f"{path}: .*{os.strerror(number)}"):
         update_file(path, update, process=HERE)
     assert path.read_bytes() == EMPTY_REGISTRY
     assert not lock_path(path).exists()
+
+
+def test_a_lock_that_is_given_up_in_time_is_waited_for(path: Path, update: RowUpdate) -> None:
+    lock = write_lock(path, pid=100, host="here", time="now")
+    passed: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        passed.append(seconds)
+        if sum(passed) > 3:
+            lock.unlink(missing_ok=True)
+
+    patient = replace(HERE, patience_s=5.0, clock=lambda: sum(passed), sleep=sleep)
+    assert update_file(path, update, process=patient).cells
+    write_lock(path, pid=100, host="here", time="now")
+    passed.clear()
+    with pytest.raises(InputError, match="locked by"):
+        update_file(path, update, process=replace(patient, patience_s=2.0))
+    assert 2.0 <= sum(passed) < 2.2
+
+
+def test_a_full_disk_leaves_no_lock_behind(
+    path: Path, update: RowUpdate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("aprqa_ci.registry.lock.json.dump", full)
+        with pytest.raises(InconclusiveError, match="cannot write the lock file: No space"):
+            update_file(path, update, process=HERE)
+    assert not lock_path(path).exists()
+    assert update_file(path, update, process=HERE).cells
+
+
+def test_the_readme_is_written_under_the_lock(
+    path: Path, update: RowUpdate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = path.with_name("README.md")
+    readme.write_text(f"{TABLE_START}\n{TABLE_END}\n")
+    seen = []
+
+    def looking(target: Path, registry: Registry) -> bool:
+        seen.append(lock_path(path).exists())
+        return update_readme(target, registry)
+
+    monkeypatch.setattr("aprqa_ci.registry.update_file.update_readme", looking)
+    update_file(path, update, readme=readme, process=HERE)
+    assert seen == [True]
+    assert update.model_id.partition("/")[2] in readme.read_text()
+    update_file(path, update, readme=path.with_name("none.md"), process=HERE)
+    assert seen == [True]
 
 
 def test_only_one_process_at_a_time_judges_a_lock(path: Path) -> None:
@@ -216,7 +282,7 @@ def test_a_process_that_has_ended_is_known_to_be_gone(path: Path, update: RowUpd
 def test_a_process_that_cannot_exist_is_believed(path: Path, update: RowUpdate) -> None:
     write_lock(path, pid=1 << 80, host=socket.gethostname(), time="before")
     with pytest.raises(InputError, match="locked by"):
-        update_file(path, update)
+        update_file(path, update, process=Process(patience_s=0.0))
 
 
 def test_no_update_is_lost_between_processes(path: Path, update: RowUpdate) -> None:
