@@ -26,7 +26,7 @@ from aprqa_ci.planning.plan import plan_digest
 from aprqa_ci.registry.update_file import read_registry_file
 from scripts.campaigns.campaign import BUNDLED, QUICK, Campaign, parser, run_campaign
 
-__all__ = ["Artifact", "artifacts", "cut_artifact", "cut_journal", "cut_model", "made"]
+__all__ = ["Artifact", "artifacts", "cut_artifact", "cut_journal", "cut_model", "made", "ran"]
 
 _NAME = "aprqa-tiny-quick"
 _WEIGHTS = {"gguf": "aprqa-tiny-q8_0.gguf", "safetensors": "model.safetensors"}
@@ -79,7 +79,7 @@ def made(folder: Path) -> None:
         ("merge", "shard", "--plan", "plan.json", "-o", "out"),
         ("register", f"out/{_NAME}", "--registry", "models.csv"),
     ):
-        code, said = _ran(folder, command)
+        code, said = ran(folder, command)
         if code != 0:
             raise SystemExit(said)
 
@@ -98,7 +98,7 @@ def cut_artifact(
                 shutil.copytree(folder, copy)
                 cut = copy / artifact.path
                 cut.write_bytes(whole[: len(whole) * share // 100])
-                code, said = _ran(copy, command)
+                code, said = ran(copy, command)
                 campaign.count(f"{artifact.path}: commands given a cut file")
                 _check_end(campaign, code, said, f"{case}: {command[0]}")
                 if not artifact.may_be_whole:
@@ -147,7 +147,7 @@ def cut_model(campaign: Campaign, folder: Path, kind: str, shares: Iterable[int]
     for share in shares:
         weights.write_bytes(whole[: len(whole) * share // 100])
         out = folder / f"out-{kind}-{share}"
-        code, said = _ran(folder, ("certify", str(playbook), "--no-register", "--out", str(out)))
+        code, said = ran(folder, ("certify", str(playbook), "--no-register", "--out", str(out)))
         case = f"{kind} at {share} %"
         campaign.count(f"{kind}: cut models certified")
         _check_end(campaign, code, said, case)
@@ -160,7 +160,7 @@ def _check_end(campaign: Campaign, code: int | None, said: str, case: str) -> No
     campaign.check("ended with a code and a message of ours", holds=good, case=case)
 
 
-def _ran(folder: Path, command: Sequence[str]) -> tuple[int | None, str]:
+def ran(folder: Path, command: Sequence[str]) -> tuple[int | None, str]:
     """Run a command in a folder; no code when anything but our own errors came out of it."""
     told = StringIO()
     with redirect_stdout(told), redirect_stderr(told), chdir(folder):

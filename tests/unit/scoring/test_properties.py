@@ -32,6 +32,7 @@ WORSE = [outcome for outcome in Outcome if outcome is not Outcome.CORROBORATED]
 ends = st.sampled_from([Outcome.CORROBORATED] * 30 + [*WORSE, None])
 endings = st.lists(ends, min_size=SCENARIOS, max_size=SCENARIOS)
 causes = st.lists(st.sampled_from(CAUSES), min_size=SCENARIOS, max_size=SCENARIOS)
+instants = st.datetimes().map(lambda moment: f"{moment.isoformat()}Z")
 few = settings(max_examples=80, deadline=None)
 
 
@@ -211,3 +212,20 @@ def test_what_is_certified_has_earned_it(
     assert (score.status is Status.CERTIFIED) == earned
     assert (score.obstacles == ()) == earned
     assert score.totals.planned == SCENARIOS
+
+
+@few
+@given(outcomes=endings, told=causes, data=st.data())
+def test_clocks_that_jump_change_no_verdict(
+    bench: "Bench", outcomes: list[Outcome | None], told: list[str | None], data: st.DataObject
+) -> None:
+    plan = bench.plan()
+    records = evidence(bench, plan, outcomes, told)
+    times = data.draw(st.lists(instants, min_size=len(records), max_size=len(records)))
+    jumped = [
+        msgspec.structs.replace(record, timestamp=time)
+        for record, time in zip(records, times, strict=True)
+    ]
+    before, after = bench.score(records, plan), bench.score(jumped, plan)
+    assert (after.mqs, after.status, after.gateways) == (before.mqs, before.status, before.gateways)
+    assert after.scenarios == before.scenarios
