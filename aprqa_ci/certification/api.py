@@ -10,7 +10,7 @@ from aprqa_ci.certification.steps import (
     certify_plan,
     make_plan,
     register_bundle,
-    settle,
+    end_run,
 )
 from aprqa_ci.execution.machine import Observer
 from aprqa_ci.planning.expand import PlanOptions
@@ -82,5 +82,5 @@ def certify(
             register_bundle(
                 bundle, registry=Path(registry), readme=Path(readme) if readme else None
             )
-    settle(plan, Path(out))
+    end_run(plan, Path(out))
     return bundles

@@ -9,7 +9,7 @@ import msgspec
 from aprqa_ci.certification.bundle import Bundle, read_bundle
 from aprqa_ci.certification.running import RunOptions
 from aprqa_ci.certification.standing import Earlier, differences
-from aprqa_ci.certification.steps import Surroundings, certify_playbook, settle
+from aprqa_ci.certification.steps import Surroundings, certify_playbook, end_run
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
 from aprqa_ci.execution.machine import Observer
@@ -110,7 +110,7 @@ def _again(
         surroundings=surroundings,
         observer=observer,
     )
-    settle(plan, bundle.directory.parent)
+    end_run(plan, bundle.directory.parent)
     return Repeated(bundle=again, failed=failed, differences=found)
 
 

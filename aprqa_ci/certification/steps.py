@@ -55,12 +55,12 @@ __all__ = [
     "Surroundings",
     "certify_plan",
     "certify_playbook",
+    "end_run",
     "make_plan",
     "merge_each",
     "merge_shards",
     "register_bundle",
     "run_shard",
-    "settle",
     "shard_named",
 ]
 
@@ -126,7 +126,7 @@ def certify_plan(
         append: keep the records of earlier runs; the newest run is the one that is scored.
         previous: an earlier run by playbook name; what still stands of it is not run again.
         settled: whether the run is over when this returns. A caller that has yet to deliver what
-            came of it says no and calls :func:`settle` then: killed before, the run is resumed
+            came of it says no and calls :func:`end_run` then: killed before, the run is resumed
             without running anything again.
         surroundings: the outside world.
         observer: watches; absent, nobody does.
@@ -162,11 +162,11 @@ def certify_plan(
             )
         )
     if settled:
-        settle(plan, out)
+        end_run(plan, out)
     return bundles
 
 
-def settle(plan: Plan, out: Path) -> None:
+def end_run(plan: Plan, out: Path) -> None:
     """Remove the journals of a run of which everything is delivered; it can't be resumed then.
 
     Raises:

@@ -16,7 +16,7 @@ from aprqa_ci.certification.steps import (
     certify_plan,
     make_plan,
     register_bundle,
-    settle,
+    end_run,
 )
 from aprqa_ci.cli.listing import list_plan
 from aprqa_ci.cli.options import engine_option, plan_options, playbooks_argument, workers_option
@@ -110,7 +110,7 @@ def certify(
         bundles = run.once(plan, resume=resume, append=append, settled=False)
         for bundle in bundles:
             run.register(bundle)
-        settle(plan, out)
+        end_run(plan, out)
     raise_for(bundles)
 
 

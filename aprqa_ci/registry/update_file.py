@@ -70,7 +70,13 @@ def update_file(
         InconclusiveError: the disk is full, failing or read-only. The file is then as it was.
     """
     update.check()
-    return _changed(path, lambda registry: apply(registry, update), create=create, process=process)
+    return _changed(
+        path,
+        lambda registry: apply(registry, update),
+        create=create,
+        readme=readme,
+        process=process,
+    )
 
 
 def write_provenance(
@@ -98,6 +104,7 @@ def _changed(
     change: Callable[[Registry], tuple[bytes, tuple[CellChange, ...]]],
     *,
     create: bool,
+    readme: Path | None = None,
     process: Process | None,
 ) -> RegistryChange:
     target = _target(path)
