@@ -8,9 +8,9 @@ from aprqa_ci.certification.bundle import Bundle
 from aprqa_ci.certification.steps import (
     Surroundings,
     certify_plan,
+    end_run,
     make_plan,
     register_bundle,
-    end_run,
 )
 from aprqa_ci.execution.machine import Observer
 from aprqa_ci.planning.expand import PlanOptions

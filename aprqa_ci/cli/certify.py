@@ -14,9 +14,9 @@ from aprqa_ci.certification.standing import Earlier, stood
 from aprqa_ci.certification.steps import (
     Surroundings,
     certify_plan,
+    end_run,
     make_plan,
     register_bundle,
-    end_run,
 )
 from aprqa_ci.cli.listing import list_plan
 from aprqa_ci.cli.options import engine_option, plan_options, playbooks_argument, workers_option
