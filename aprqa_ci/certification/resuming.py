@@ -13,7 +13,7 @@ from aprqa_ci.errors import InputError
 from aprqa_ci.evidence.journal import JOURNAL_NAME, read_journal
 from aprqa_ci.planning.plan import Plan
 
-__all__ = ["finished_bundles"]
+__all__ = ["end_run", "finished_bundles"]
 
 
 def finished_bundles(plan: Plan, out: Path) -> dict[str, Bundle]:
@@ -45,6 +45,16 @@ def finished_bundles(plan: Plan, out: Path) -> dict[str, Bundle]:
         if made is not None and _subject(made.plan) == _subject(plan.for_playbook(name)):
             finished[name] = made
     return finished
+
+
+def end_run(plan: Plan, out: Path) -> None:
+    """Remove the journals of a run of which everything is delivered; it can't be resumed then.
+
+    Raises:
+        OSError: one cannot be removed.
+    """
+    for entry in plan.playbooks:
+        (out / entry.name / JOURNAL_NAME).unlink(missing_ok=True)
 
 
 def _made_of_journal(directory: Path) -> Bundle | None:

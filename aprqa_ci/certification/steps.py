@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from aprqa_ci import __version__
+from aprqa_ci.certification.appending import earlier_records, joined, require_newest
 from aprqa_ci.certification.bundle import (
     EVIDENCE_NAME,
     Bundle,
     baseline_in,
     write_bundle,
 )
-from aprqa_ci.certification.clock import require_newest
 from aprqa_ci.certification.diagnostics import write_diagnostics
-from aprqa_ci.certification.resuming import finished_bundles
+from aprqa_ci.certification.resuming import end_run, finished_bundles
 from aprqa_ci.certification.running import RunOptions, RunOutput, run_into
 from aprqa_ci.certification.silence import Silence
 from aprqa_ci.certification.standing import Earlier, standing_records
@@ -26,7 +26,7 @@ from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.building import utc_text
 from aprqa_ci.evidence.journal import JOURNAL_NAME
 from aprqa_ci.evidence.merging import Attempts, merge_playbooks, settle
-from aprqa_ci.evidence.reading import read_evidence, write_evidence
+from aprqa_ci.evidence.reading import write_evidence
 from aprqa_ci.evidence.record import EvidenceRecord
 from aprqa_ci.evidence.shard_list import cell_digests, shard_lists
 from aprqa_ci.evidence.shards import (
@@ -155,7 +155,7 @@ def certify_plan(
                 own,
                 out / entry.name,
                 options=RunOptions(resume=resume, standing=standing),
-                earlier=_earlier_records(out / entry.name) if append else (),
+                earlier=earlier_records(out / entry.name) if append else (),
                 digests=previous[entry.name].model_digests if standing and previous else {},
                 surroundings=surroundings,
                 observer=observer,
@@ -164,16 +164,6 @@ def certify_plan(
     if settled:
         end_run(plan, out)
     return bundles
-
-
-def end_run(plan: Plan, out: Path) -> None:
-    """Remove the journals of a run of which everything is delivered; it can't be resumed then.
-
-    Raises:
-        OSError: one cannot be removed.
-    """
-    for entry in plan.playbooks:
-        (out / entry.name / JOURNAL_NAME).unlink(missing_ok=True)
 
 
 def certify_playbook(
@@ -227,7 +217,7 @@ def certify_playbook(
     bundle = write_bundle(
         directory,
         plan,
-        _joined(earlier, output.records),
+        joined(earlier, output.records),
         model_digests={**digests, **output.digests.get(entry.name, {})},
     )
     _write_reports(bundle, output.records)
@@ -385,22 +375,6 @@ def _require_engine(name: str | None) -> None:
     if name not in known:
         what = f"there is no engine {name!r}; known: {', '.join(known)}"
         raise InputError(Problem(what=what, hint=near_name(name, known)))
-
-
-def _joined(
-    earlier: Sequence[EvidenceRecord], records: Sequence[EvidenceRecord]
-) -> tuple[EvidenceRecord, ...]:
-    """Join the records of earlier runs with those of this one, each once.
-
-    A run that was ended between writing its evidence and removing its journal has left both.
-    """
-    own = {record.id for record in records}
-    return (*(record for record in earlier if record.id not in own), *records)
-
-
-def _earlier_records(directory: Path) -> tuple[EvidenceRecord, ...]:
-    path = directory / EVIDENCE_NAME
-    return read_evidence(path) if path.exists() else ()
 
 
 def shard_named(plan: Plan, shard_id: str) -> PlannedShard:

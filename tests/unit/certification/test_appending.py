@@ -3,7 +3,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from aprqa_ci.certification.clock import require_newest
+from aprqa_ci.certification.appending import require_newest
 from aprqa_ci.errors import InconclusiveError
 from aprqa_ci.evidence.record import EvidenceRecord
 from tests.playbooks import planned, playbook_data

@@ -1,4 +1,6 @@
-"""A clock that goes back must not let an older run count for the new one.
+"""Appending a run to the evidence of earlier ones.
+
+A clock that goes back must not let an older run count for the new one.
 
 Of several runs in one file the newest is scored, by the times in it (``scoring/runs.py``). Evidence
 that was written while a clock was ahead would be scored instead of all that comes after it.
@@ -7,11 +9,13 @@ that was written while a clock was ahead would be scored instead of all that com
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from aprqa_ci.certification.bundle import EVIDENCE_NAME
 from aprqa_ci.errors import InconclusiveError, Problem
+from aprqa_ci.evidence.reading import read_evidence
 from aprqa_ci.evidence.record import EvidenceRecord
 from aprqa_ci.scoring.runs import instant, run_of, time_span
 
-__all__ = ["require_newest"]
+__all__ = ["earlier_records", "joined", "require_newest"]
 
 
 def require_newest(
@@ -38,3 +42,20 @@ def require_newest(
     )
     hint = "set the clock and start again, or leave --append out"
     raise InconclusiveError(str(Problem(what=what, path=path, hint=hint)))
+
+
+def earlier_records(directory: Path) -> tuple[EvidenceRecord, ...]:
+    """Return the evidence that lies in the directory of a bundle, if any does."""
+    path = directory / EVIDENCE_NAME
+    return read_evidence(path) if path.exists() else ()
+
+
+def joined(
+    earlier: Sequence[EvidenceRecord], records: Sequence[EvidenceRecord]
+) -> tuple[EvidenceRecord, ...]:
+    """Join the records of earlier runs with those of this one, each once.
+
+    A run that was ended between writing its evidence and removing its journal has left both.
+    """
+    own = {record.id for record in records}
+    return (*(record for record in earlier if record.id not in own), *records)
