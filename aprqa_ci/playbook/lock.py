@@ -62,8 +62,8 @@ class LockedPlaybook(WireModel, frozen=True, kw_only=True, omit_defaults=True):
     fields: dict[str, Any] | None = None
     """What it said and what it left to defaults, by dotted path; the existing tool's lock has
     digests alone."""
-    model: LockedModel | None = None
-    """What its model was resolved to, if it was."""
+    models: dict[str, LockedModel] = msgspec.field(default_factory=dict)
+    """What its model was resolved to, by repository, if it was."""
 
 
 class PlaybookLock(WireModel, frozen=True, kw_only=True):
@@ -105,14 +105,19 @@ def lock_of(
     Args:
         playbooks: in any order; the lock is the same.
         root: what paths are relative to.
-        models: what models were resolved to, by playbook name.
+        models: what models were resolved to, by repository.
     """
     resolved = models or {}
     entries = {
         _relative(loaded.path, root): LockedPlaybook(
             sha256=loaded.digest,
             fields=dict(_fields(loaded)),
-            model=resolved.get(loaded.playbook.name),
+            models={
+                repo: model
+                for repo, model in resolved.items()
+                # GGUF files are often in a repository of their own beside the model's.
+                if repo in {loaded.playbook.model.hf_repo, f"{loaded.playbook.model.hf_repo}-GGUF"}
+            },
         )
         for loaded in playbooks
     }
@@ -139,8 +144,20 @@ def read_lock(root: Path) -> _ReadLock:
     return _ReadLock(path=legacy, by_path={}, by_stem=entries)
 
 
-def require_locked(playbooks: Sequence[LoadedPlaybook], lock: _ReadLock, *, root: Path) -> None:
+def require_locked(
+    playbooks: Sequence[LoadedPlaybook],
+    lock: _ReadLock,
+    *,
+    root: Path,
+    models: Mapping[str, LockedModel] | None = None,
+) -> None:
     """Check that every playbook is what it was when it was locked.
+
+    Args:
+        playbooks: as they are now.
+        lock: as it was read.
+        root: what paths are relative to.
+        models: what models are resolved to now, by repository; compared where the lock has them.
 
     Raises:
         InputError: with every playbook that is not locked or has changed, and what changed.
@@ -154,6 +171,9 @@ def require_locked(playbooks: Sequence[LoadedPlaybook], lock: _ReadLock, *, root
         elif entry.sha256 != loaded.digest:
             what = f"the playbook has changed since it was locked: {_told(loaded, entry)}"
             hint = "if that is meant: aprqa lock"
+        elif others := list(_other_models(entry, models or {})):
+            what = f"the model is another than when it was locked: {'; '.join(others)}"
+            hint = "pin model.revision, or if that is meant: aprqa lock --models"
         else:
             continue
         problems.append(Problem(what=what, path=loaded.path, hint=hint))
@@ -169,6 +189,18 @@ def changes_since(loaded: LoadedPlaybook, entry: LockedPlaybook) -> list[str]:
         for path in sorted(before.keys() | now.keys())
         if before.get(path, _ABSENT) != now.get(path, _ABSENT)
     ]
+
+
+def _other_models(entry: LockedPlaybook, models: Mapping[str, LockedModel]) -> Iterator[str]:
+    for repo, before in entry.models.items():
+        now = models.get(repo)
+        if now is None:
+            continue
+        if now.commit != before.commit:
+            yield f"{repo} was at {before.commit[:12]} and is at {now.commit[:12]}"
+        for path in sorted(before.files.keys() & now.files.keys()):
+            if now.files[path] != before.files[path]:
+                yield f"{repo}: {path} is another file"
 
 
 def _told(loaded: LoadedPlaybook, entry: LockedPlaybook) -> str:

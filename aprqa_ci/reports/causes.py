@@ -12,6 +12,7 @@ from functools import cache
 from typing import Literal
 
 from aprqa_ci.data_files import load_data
+from aprqa_ci.evidence.record import MetadataKey
 from aprqa_ci.files import sha256_bytes
 from aprqa_ci.plain_text import one_line, shorten, strip_ansi
 from aprqa_ci.reports.run_report import ReportedScenario
@@ -24,6 +25,7 @@ _MOST_TEXT = 4000
 """Characters of a reason, and of the end of a log, that are looked at."""
 _SIGNATURE = 160
 _TITLE = 100
+_ANSWERS = frozenset({"wrong", "empty", "garbage"})
 # What differs between two failures of one cause: quoted names, paths, numbers and digests.
 _INDIVIDUAL = re.compile(
     r"""'[^'\n]{0,200}'|"[^"\n]{0,200}"|`[^`\n]{0,200}`|\S*/\S*|\b[0-9a-f]{8,}\b"""
@@ -143,15 +145,20 @@ def _weight(cause: RootCause) -> tuple[str, int, str]:
 
 
 def _cause_of(scenario: ReportedScenario) -> tuple[str, KnownCause | None]:
-    gate_id = scenario.score.gate_id
-    text = _words(scenario)
-    lowered = text.casefold()
-    outcome = scenario.score.outcome
-    for cause in _file().causes:
-        by_outcome = cause.id == "timeout" and outcome is Outcome.TIMEOUT
-        if by_outcome or any(phrase in lowered for phrase in cause.phrases):
-            return cause.id, cause
-    signature = _INDIVIDUAL.sub("#", scenario.score.reason)[:_SIGNATURE]
+    gate_id, outcome = scenario.score.gate_id, scenario.score.outcome
+    record = scenario.record
+    kind = None if record is None else record.meta(MetadataKey.KIND)
+    if record is not None and kind in _ANSWERS:
+        # What was expected, and how a broken model got it wrong, is different every time; that it
+        # answers and is wrong, as one oracle finds it, is what they have in common.
+        signature = f"{kind}:{record.scenario.oracle_type}"
+    else:
+        lowered = _words(scenario).casefold()
+        for cause in _file().causes:
+            by_outcome = cause.id == "timeout" and outcome is Outcome.TIMEOUT
+            if by_outcome or any(phrase in lowered for phrase in cause.phrases):
+                return cause.id, cause
+        signature = _INDIVIDUAL.sub("#", scenario.score.reason)[:_SIGNATURE]
     digest = sha256_bytes(f"{gate_id}\0{outcome}\0{signature}".encode())
     return f"{gate_id.lower()}-{digest[:8]}", None
 

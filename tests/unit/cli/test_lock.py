@@ -1,6 +1,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from aprqa_ci.execution.fetching.manifest import FetchedModel, ModelFile, Models
+from aprqa_ci.wire import pretty_json
+
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Aprqa
 
@@ -32,3 +37,23 @@ def test_locked_playbooks_are_planned_and_changed_ones_refused(
     assert aprqa("plan", _PLAYBOOK, "--print").code == 0
     aprqa("lock")
     assert aprqa("lock", "--check").code == 0
+
+
+def test_models_that_were_fetched_are_locked_too(aprqa: "Aprqa", tmp_path: Path) -> None:
+    aprqa("init", "acme/x-1B")
+    fetched = FetchedModel(
+        repo="acme/x-1B",
+        revision="main",
+        commit="a" * 40,
+        variants=("safetensors",),
+        files=(ModelFile(path="model.safetensors", size=1, sha256="b" * 64),),
+    )
+    path = tmp_path / "models.json"
+    path.write_bytes(pretty_json(Models(models=(fetched,))))
+    assert aprqa("lock", "--models", path).code == 0
+    assert aprqa("lock", "--check", "--models", path).code == 0
+    moved = msgspec.structs.replace(fetched, commit="c" * 40)
+    path.write_bytes(pretty_json(Models(models=(moved,))))
+    ended = aprqa("lock", "--check", "--models", path)
+    assert ended.code == 2
+    assert "acme/x-1B was at aaaaaaaaaaaa and is at cccccccccccc" in ended.err

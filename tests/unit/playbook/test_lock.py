@@ -12,7 +12,6 @@ from aprqa_ci.playbook.lock import (
     LEGACY_LOCK_PATH,
     LOCK_PATH,
     LockedModel,
-    PlaybookLock,
     changes_since,
     lock_of,
     read_lock,
@@ -119,12 +118,22 @@ def test_a_playbook_outside_the_repository_is_known_by_its_whole_path(tmp_path: 
     assert list(lock.playbooks) == [str(tmp_path / "out.playbook.yaml")]
 
 
-def test_what_models_were_resolved_to_is_kept(tmp_path: Path) -> None:
-    loaded = parse_playbook(_TEXT.encode(), path=tmp_path / "x.yaml")
+def test_what_models_were_resolved_to_is_kept_and_compared(root: Path) -> None:
+    loaded = load_playbook(root / _NAME)
     model = LockedModel(commit="a" * 40, files={"model.gguf": "b" * 64})
-    lock = lock_of([loaded], root=tmp_path, models={"tiny-mvp": model})
-    data = pretty_json(lock)
-    assert decode_wire(data, PlaybookLock, source="lock").playbooks["x.yaml"].model == model
+    foreign = LockedModel(commit="c" * 40, files={})
+    models = {"org/tiny-GGUF": model, "org/other": foreign}
+    (root / LOCK_PATH).write_bytes(pretty_json(lock_of([loaded], root=root, models=models)))
+    lock = read_lock(root)
+    assert lock.by_path[_NAME].models == {"org/tiny-GGUF": model}
+    require_locked([loaded], lock, root=root, models=models)
+    require_locked([loaded], lock, root=root, models={"org/tiny": foreign})
+    moved = LockedModel(commit="d" * 40, files={"model.gguf": "e" * 64, "more.gguf": "b" * 64})
+    with pytest.raises(InputError) as caught:
+        require_locked([loaded], lock, root=root, models={"org/tiny-GGUF": moved})
+    message = str(caught.value)
+    assert "org/tiny-GGUF was at aaaaaaaaaaaa and is at dddddddddddd" in message
+    assert "org/tiny-GGUF: model.gguf is another file" in message
 
 
 def _legacy(root: Path, text: str) -> None:

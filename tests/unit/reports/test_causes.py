@@ -148,3 +148,15 @@ def test_no_failure_of_real_evidence_is_lost(corpus_reports: list[RunReport]) ->
         assert len(found) <= max(len(failures), 1)
         known += sum(cause.known is not None for cause in found)
     assert known >= 10
+
+
+def test_wrong_answers_that_one_oracle_found_are_one_cause(make: "Report") -> None:
+    reasons = ("4 was expected, there is no number", "'slow' is missing", "the answer says 17")
+    wrong = {
+        f"{GGUF}#{number:03d}": failed(reason, metadata={"kind": "wrong"})
+        for number, reason in enumerate(reasons, start=1)
+    }
+    (found,) = causes(make, dict(wrong))
+    assert len(found.failures) == 3
+    wrong[f"{GGUF}#003"] = failed("nothing but spaces", metadata={"kind": "empty"})
+    assert sorted(len(each.failures) for each in causes(make, dict(wrong))) == [1, 2]
