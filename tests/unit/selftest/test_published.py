@@ -21,7 +21,7 @@ def test_the_page_is_made_of_the_study() -> None:
 
 
 def test_every_mutant_was_tried() -> None:
-    tried = {each.id for each in (*STUDY.mutants, *STUDY.not_applicable)}
+    tried = {each.id for each in STUDY.mutants} | {each.id for each in STUDY.not_applicable}
     assert tried == {sample.id for sample in chosen_samples(mutant_file().mutants)}
     assert {each.plan for each in STUDY.controls} == set(mutant_file().plans)
 
