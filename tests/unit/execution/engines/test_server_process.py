@@ -79,7 +79,9 @@ def test_the_end_of_its_log_is_kept_and_passed_on(capfd: pytest.CaptureFixture[s
         assert until(lambda: server.log.endswith("the end\n"))
         assert len(server.log) == MAX_LOG_BYTES
     assert capfd.readouterr().err.endswith("the end\n")
-    assert len(last_words(server.log)) == 2000
+    # A word that the cut has torn is left out, for it may be the end of a secret.
+    assert 1500 < len(last_words(server.log)) <= 2000
+    assert last_words(server.log).endswith("the end")
     assert last_words(" \n") == "it wrote nothing"
 
 
