@@ -69,7 +69,7 @@ test: $(VENV)/.installed-test .cache/venvs/.installed .cache/wheels/.fetched .ca
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python scripts/generate_schemas.py --check
-	$(BIN)/python -m pytest -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff format .
