@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aprqa_ci.evidence.record import EvidenceRecord
+from aprqa_ci.gates import gate_catalogue
 from aprqa_ci.planning.plan import Plan, plan_digest
 from aprqa_ci.scoring.explain import explain
 from aprqa_ci.scoring.score import Score
@@ -208,6 +209,9 @@ def test_what_is_certified_has_earned_it(
         and score.gateways_passed
         and None not in outcomes
         and Outcome.SKIPPED not in outcomes
+        and all(
+            each.earned or not gate_catalogue()[each.gate_id].must_hold for each in score.scenarios
+        )
     )
     assert (score.status is Status.CERTIFIED) == earned
     assert (score.obstacles == ()) == earned
