@@ -37,7 +37,7 @@ class Signing:
     """What one signature is made of; the defaults are a good one."""
 
     repository: str = "https://github.com/octo/models"
-    workflow: str = "https://github.com/octo/models/.github/workflows/certify.yml@refs/heads/main"
+    workflow: str = "https://github.com/octo/models/.github/workflows/attest.yml@refs/heads/main"
     ref: str = "refs/heads/main"
     issuer: str = ISSUER
     signed: datetime = NOON

@@ -31,7 +31,7 @@ __all__ = ["ISSUER", "ExpectedSigner", "check_attestation", "load_verifier"]
 
 ISSUER = "https://token.actions.githubusercontent.com"
 """Who says which workflow asked for the signing certificate."""
-WORKFLOW = ".github/workflows/certify.yml"
+WORKFLOW = ".github/workflows/attest.yml"
 """The workflow that is expected to have signed, unless another is named."""
 
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -55,7 +55,7 @@ class ExpectedSigner:
     """The repository whose run it was, ``owner/name``."""
     identity: str = ""
     """The workflow that signed, ``owner/name/.github/workflows/file``, with ``@ref`` for one
-    version of it alone; absent, ``certify.yml`` of the source. A reusable workflow signs as itself,
+    version of it alone; absent, ``attest.yml`` of the source. A reusable workflow signs as itself,
     in the run of whoever called it."""
     source_ref: str = "refs/heads/main"
     """What the run was of. Code of a pull request signs with the rights of the repository, too."""

@@ -93,7 +93,7 @@ def attestation_options(function: Callable[..., None]) -> Callable[..., None]:
                 "--identity",
                 metavar="WORKFLOW",
                 help="The workflow that must have signed, OWNER/NAME/.github/workflows/FILE, with "
-                "@REF at one version.  [default: certify.yml of the source]",
+                "@REF at one version.  [default: attest.yml of the source]",
             ),
             click.option(
                 "--source-ref",

@@ -129,7 +129,7 @@ def test_the_bundled_model_is_certified_and_a_forks_run_of_it_is_reported(
 
 def test_what_is_signed_must_be_what_the_verdict_wrote(tmp_path: Path) -> None:
     """The script of the job that signs, on what another job may have put in the artifact."""
-    workflow = yaml.safe_load((ROOT / WORKFLOWS / "certify.yml").read_text(encoding="utf-8"))
+    workflow = yaml.safe_load((ROOT / WORKFLOWS / "attest.yml").read_text(encoding="utf-8"))
     (step,) = (each for each in workflow["jobs"]["attest"]["steps"] if "run" in each)
     env = {"PATH": os.environ["PATH"]}
     for name, variable in (("predicate.json", "PREDICATE"), ("subjects.sha256", "SUBJECTS")):

@@ -13,6 +13,7 @@ from aprqa_ci.github.inputs import INPUT_NAMES, Command
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))
+LEVELS = ("none", "read", "write")
 STEPS: list[dict[str, Any]] = ACTION["runs"]["steps"]
 (TOOL,) = (step for step in STEPS if step.get("id") == "aprqa")
 
@@ -113,6 +114,9 @@ def test_the_reusable_workflow_hands_on_inputs_of_the_action() -> None:
     assert set(called["outputs"]) <= set(ACTION["outputs"])
     for name in called["inputs"]:
         assert f"{name}: ${{{{ inputs.{name} }}}}" in text
+    for name, output in called["outputs"].items():
+        assert output["value"] == f"${{{{ jobs.verdict.outputs.{name} }}}}"
+        assert f"      {name}: ${{{{ steps.merge.outputs.{name} }}}}" in text
 
 
 def test_the_shards_of_each_class_are_limited_as_the_plan_says() -> None:
@@ -133,10 +137,7 @@ def test_the_shards_of_each_class_are_limited_as_the_plan_says() -> None:
 
 
 def test_the_job_that_may_sign_runs_no_code_but_githubs() -> None:
-    jobs = yaml.safe_load((ROOT / ".github/workflows/certify.yml").read_text("utf-8"))["jobs"]
-    may = {name for name, job in jobs.items() if "id-token" in job["permissions"]}
-    assert may == {"attest"}
-    job = jobs["attest"]
+    job = jobs_of(ROOT / ".github/workflows/attest.yml")["attest"]
     assert set(job["permissions"]) == {"id-token", "attestations"}
     used = [step["uses"].split("@")[0] for step in job["steps"] if "uses" in step]
     assert used == ["actions/download-artifact", "actions/attest", "actions/upload-artifact"]
@@ -150,29 +151,76 @@ def test_the_job_that_may_sign_runs_no_code_but_githubs() -> None:
     assert signs["with"]["predicate-type"] == PREDICATE_TYPE
 
 
-def test_who_calls_the_reusable_workflow_gives_it_the_rights_that_its_jobs_ask_for() -> None:
-    # GitHub refuses to start a run whose called workflow asks for more than its caller has.
-    levels = ("none", "read", "write")
-    called = yaml.safe_load((ROOT / ".github/workflows/certify.yml").read_text("utf-8"))["jobs"]
-    callers = [*(ROOT / "examples").glob("*.yml"), *(ROOT / ".github/workflows").glob("*.yml")]
-    found = 0
-    for path in callers:
-        for job in yaml.safe_load(path.read_text("utf-8"))["jobs"].values():
-            if "/certify.yml" not in job.get("uses", ""):
-                continue
-            found += 1
-            for asked in (each["permissions"] for each in called.values()):
-                for scope, level in asked.items():
-                    given = job["permissions"].get(scope, "none")
-                    assert levels.index(given) >= levels.index(level), (path.name, scope)
-    assert found >= 5
-
-
 def shown_workflows() -> list[str]:
     """The pieces of workflows in the README."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```yaml\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
     return [each for each in blocks if not each.startswith("# playbooks/")]
+
+
+def jobs_of(workflow: Path) -> dict[str, Any]:
+    jobs: dict[str, Any] = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"]
+    return jobs
+
+
+def asked_for(workflow: Path) -> dict[str, str]:
+    """The rights that the jobs of a reusable workflow ask for together."""
+    asked: dict[str, str] = {}
+    for job in jobs_of(workflow).values():
+        for scope, level in job["permissions"].items():
+            asked[scope] = max(level, asked.get(scope, "none"), key=LEVELS.index)
+    return asked
+
+
+def callers() -> list[tuple[str, str, dict[str, str]]]:
+    """Who calls a reusable workflow of ours, which one, and what rights it is given."""
+    files = [*ROOT.glob("examples/*.yml"), *ROOT.glob(".github/workflows/*.yml")]
+    found = [(path.name, job) for path in files for job in jobs_of(path).values()]
+    for block in shown_workflows():
+        told = yaml.safe_load(block)
+        # The second job is shown apart from the first, as it stands below "jobs:".
+        jobs = told.get("jobs", told) if isinstance(told, dict) else {}
+        found += [("README.md", job) for job in jobs.values() if isinstance(job, dict)]
+    return [
+        (name, called[0], job["permissions"])
+        for name, job in found
+        if (called := re.findall(r"/\.github/workflows/([\w-]+\.yml)", job.get("uses", "")))
+    ]
+
+
+def test_who_calls_a_reusable_workflow_gives_it_the_rights_that_its_jobs_ask_for() -> None:
+    # GitHub refuses to start a run whose called workflow asks for more than its caller has.
+    for name, called, given in callers():
+        for scope, level in asked_for(ROOT / ".github/workflows" / called).items():
+            told = given.get(scope, "none")
+            assert LEVELS.index(told) >= LEVELS.index(level), (name, called, scope)
+    found = {(name, called) for name, called, _ in callers()}
+    for called in ("certify.yml", "attest.yml"):
+        for name in ("README.md", "nightly.yml", "app-token.yml", "certify-bundled.yml"):
+            assert (name, called) in found
+    assert ("certify.yml", "certify-shards.yml") in found
+
+
+def test_certifying_takes_four_rights_and_signing_two() -> None:
+    wanted = {
+        "certify.yml": {"contents", "pull-requests", "checks", "actions"},
+        "attest.yml": {"id-token", "attestations"},
+    }
+    for name, called, given in callers():
+        if called in wanted:
+            assert set(given) == wanted[called], name
+            assert set(asked_for(ROOT / ".github/workflows" / called)) == wanted[called]
+
+
+def test_what_is_signed_is_what_the_verdict_gives() -> None:
+    workflows = [*ROOT.glob("examples/*.yml"), ROOT / ".github/workflows/certify-bundled.yml"]
+    signing = [jobs for path in workflows if "attest" in (jobs := jobs_of(path))]
+    assert len(signing) == 3
+    for jobs in signing:
+        assert jobs["attest"]["needs"] == "certify"
+        assert jobs["attest"]["with"] == {"attest": "${{ needs.certify.outputs.attest }}"}
+        condition = "${{ !cancelled() && needs.certify.outputs.attest != '' }}"
+        assert jobs["attest"]["if"] == condition
 
 
 def pieces(block: str) -> list[str]:
@@ -211,7 +259,7 @@ def test_the_security_policy_names_every_right_of_every_job() -> None:
     for path in (ROOT / ".github/workflows").glob("*.yml"):
         if path.name == "certify-bundled.yml":
             continue
-        for name, job in yaml.safe_load(path.read_text("utf-8"))["jobs"].items():
+        for name, job in jobs_of(path).items():
             shown = (
                 ("certify.yml", "shards")
                 if path.name == "certify-shards.yml"

@@ -112,7 +112,7 @@ def attested(bundle: Bundle) -> VerifiedAttestation:
     files = bundle.certificate.model.files.values()
     digests = {digest for names in files for digest in names.values()}
     digests.add(bundle.certificate.evidence_digest)
-    return VerifiedAttestation(signer="certify.yml", digests=frozenset(digests))
+    return VerifiedAttestation(signer="attest.yml", digests=frozenset(digests))
 
 
 def test_a_certification_holds_up_to_the_commit_of_its_row(certified: Checkout) -> None:

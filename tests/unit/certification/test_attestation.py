@@ -28,7 +28,7 @@ from tests.records import NOON
 
 EXPECTED = ExpectedSigner(source="octo/models")
 URL = "https://github.com/octo/models/actions/runs/42/attempts/1"
-SIGNER = "https://github.com/octo/models/.github/workflows/certify.yml@refs/heads/main"
+SIGNER = "https://github.com/octo/models/.github/workflows/attest.yml@refs/heads/main"
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_one_of_several_saved_ones_is_enough(
 def test_a_reusable_workflow_signs_as_itself_in_the_run_of_its_caller(
     check: Check, service: LocalSigstore, bundle: Bundle
 ) -> None:
-    name = "org/apr-qa/.github/workflows/certify.yml"
+    name = "org/apr-qa/.github/workflows/attest.yml"
     signed = service.attest(payload_of(bundle), workflow=f"https://github.com/{name}@refs/tags/v1")
     assert "not by https://github.com/octo/models" in refused(check(signed))
     for identity in (name, f"{name}@refs/tags/v1"):
@@ -120,7 +120,7 @@ def test_a_reusable_workflow_signs_as_itself_in_the_run_of_its_caller(
     for identity in (
         f"{name}@refs/tags/v2",
         f"{name}@refs/tags/v",
-        f"{name.replace('certify', 'c')}",
+        f"{name.replace('attest', 'a')}",
     ):
         assert "signed by" in refused(check(signed, expected=replace(EXPECTED, identity=identity)))
 
@@ -128,7 +128,7 @@ def test_a_reusable_workflow_signs_as_itself_in_the_run_of_its_caller(
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"workflow": SIGNER.replace("certify", "other")}, "other.yml"),
+        ({"workflow": SIGNER.replace("attest.yml", "certify.yml")}, "certify.yml"),
         ({"workflow": SIGNER.replace("octo/models", "mallory/models")}, "mallory"),
         ({"workflow": SIGNER.replace("github.com", "github.com.example")}, "signed by"),
         ({"repository": "https://github.com/mallory/models"}, "OIDCSourceRepositoryURI"),
@@ -359,7 +359,7 @@ def test_a_file_with_something_else_does_not_hold(check: Check, data: bytes) -> 
 
 def test_a_signer_is_named_as_github_names_it() -> None:
     with pytest.raises(InputError) as caught:
-        ExpectedSigner(source="https://github.com/octo/models", identity="certify.yml")
+        ExpectedSigner(source="https://github.com/octo/models", identity="attest.yml")
     assert len(caught.value.problems) == 2
 
 

@@ -19,7 +19,7 @@ def checked(certified: Bundle) -> Verification:
 
 def attestation(certified: Bundle, *, without: str = "") -> VerifiedAttestation:
     digests = {FILE, certified.certificate.evidence_digest} - {without}
-    return VerifiedAttestation(signer="certify.yml", digests=frozenset(digests))
+    return VerifiedAttestation(signer="attest.yml", digests=frozenset(digests))
 
 
 def test_all_of_it_together_is_provenance(certified: Bundle) -> None:

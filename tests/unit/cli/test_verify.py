@@ -82,7 +82,7 @@ def test_what_was_signed_is_a_link_of_its_own(
     assert (ended.code, ended.err) == (0, "")
     assert "attestation\n  signed by https://github.com/octo/models/" in ended.out
     told = json.loads(aprqa("verify", certified.directory, "--json", *options).out)
-    assert told["bundles"][0]["signer"].endswith("/certify.yml@refs/heads/main")
+    assert told["bundles"][0]["signer"].endswith("/attest.yml@refs/heads/main")
     assert told["bundles"][0]["held"][-1] == "attestation"
 
     other = aprqa("verify", blocked_too.directory, *options)
