@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
-from aprqa_ci.certification.bundle import EVIDENCE_NAME
 from aprqa_ci.cli.output import console, show_paths
+from aprqa_ci.cli.scored_runs import evidence_argument
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.reading import read_evidence
 from aprqa_ci.files import atomic_stream
@@ -19,7 +19,7 @@ _WRITERS = {"csv": write_csv, "parquet": write_parquet, "json": write_object}
 
 
 @click.command()
-@click.argument("evidence", type=click.Path(exists=True, path_type=Path))
+@evidence_argument
 @click.option(
     "--to",
     "form",
@@ -42,8 +42,7 @@ def export(*, evidence: Path, form: str, output: Path) -> None:
     """
     if form == "parquet":
         require_parquet()
-    path = evidence / EVIDENCE_NAME if evidence.is_dir() else evidence
-    records = read_evidence(path)
+    records = read_evidence(evidence)
     try:
         with atomic_stream(output) as stream:
             _WRITERS[form](stream, records)

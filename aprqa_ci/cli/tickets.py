@@ -12,9 +12,8 @@ import click
 from rich.text import Text
 
 from aprqa_ci.cli.connecting import connect_to, in_a_job
-from aprqa_ci.cli.options import policy_option
 from aprqa_ci.cli.output import console, show_paths, write_out
-from aprqa_ci.cli.triage import scored_runs
+from aprqa_ci.cli.scored_runs import RunSource, run_source, scored_runs
 from aprqa_ci.errors import DeliveryError, InputError, Problem
 from aprqa_ci.files import slug, write_atomic
 from aprqa_ci.github.tickets import deliver_tickets
@@ -36,14 +35,7 @@ class _Drafted:
 
 
 @click.command()
-@click.argument("evidence", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--plan",
-    "plan_path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The plan; plan.json beside the evidence if absent and there.",
-)
-@policy_option
+@run_source
 @click.option(
     "-o",
     "--output",
@@ -68,9 +60,7 @@ class _Drafted:
 )
 def tickets(
     *,
-    evidence: Path,
-    plan_path: Path | None,
-    policy: str,
+    source: RunSource,
     output: Path | None,
     opens: bool,
     dry_run: bool,
@@ -90,7 +80,7 @@ def tickets(
             run=coverage_of(each.score, each.scenarios),
             tickets=tickets_of(each.score, each.scenarios, playbook_path=each.playbook_path),
         )
-        for each in scored_runs(evidence, plan_path, policy)
+        for each in scored_runs(source)
     ]
     if opens:
         _open(drafted, repository, author, environment, dry_run=dry_run)

@@ -1,99 +1,41 @@
 """``aprqa triage``."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.text import Text
 
-from aprqa_ci.certification.bundle import EVIDENCE_NAME, PLAN_NAME, read_plan
-from aprqa_ci.cli.options import policy_option
 from aprqa_ci.cli.output import console, write_out
-from aprqa_ci.evidence.reading import read_evidence
-from aprqa_ci.reports.run_report import ReportedScenario, reported_scenarios
+from aprqa_ci.cli.scored_runs import RunSource, run_source, scored_runs
 from aprqa_ci.reports.triage import CauseTriage, GatewayTriage, Quote, Triage, triage_of
-from aprqa_ci.scoring.evaluate import score_evidence
-from aprqa_ci.scoring.policies import load_policy
-from aprqa_ci.scoring.score import Score
 from aprqa_ci.vocabulary import GatewayState
 from aprqa_ci.wire import pretty_json
 
-__all__ = ["ScoredRun", "scored_runs", "triage", "triages"]
+__all__ = ["triage"]
 
 _MOST_CELLS = 4
 
 
 @click.command()
-@click.argument("evidence", type=click.Path(exists=True, path_type=Path))
-@click.option(
-    "--plan",
-    "plan_path",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="The plan; plan.json beside the evidence if absent and there.",
-)
-@policy_option
+@run_source
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
-def triage(*, evidence: Path, plan_path: Path | None, policy: str, as_json: bool) -> None:
+def triage(*, source: RunSource, as_json: bool) -> None:
     """Say what failed, quote what was recorded, and name likely causes and the next command.
 
     EVIDENCE is an evidence file or a bundle. What is quoted stands in the evidence; what is likely
     comes from a catalogue, and is nothing that was measured.
     """
-    made = list(triages(evidence, plan_path, policy))
+    made = [
+        triage_of(run.score, run.scenarios, playbook_path=run.playbook_path)
+        for run in scored_runs(source)
+    ]
     if as_json:
         write_out(pretty_json(made).decode())
         return
     out = console()
     for each in made:
         _show(out, each)
-
-
-def triages(evidence: Path, plan_path: Path | None, policy: str) -> Iterator[Triage]:
-    """Yield the triage of each playbook in the evidence.
-
-    Raises:
-        InputError: evidence or plan cannot be read, or there is no such policy.
-    """
-    for run in scored_runs(evidence, plan_path, policy):
-        yield triage_of(run.score, run.scenarios, playbook_path=run.playbook_path)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoredRun:
-    """One playbook's run, scored."""
-
-    score: Score
-    scenarios: tuple[ReportedScenario, ...]
-    playbook_path: str | None
-    """Where the playbook is; absent without a plan."""
-
-
-def scored_runs(evidence: Path, plan_path: Path | None, policy: str) -> Iterator[ScoredRun]:
-    """Yield the run of each playbook in the evidence, scored.
-
-    Args:
-        evidence: an evidence file or a bundle.
-        plan_path: the plan; absent, plan.json beside the evidence if it is there.
-        policy: the id of a scoring policy.
-
-    Raises:
-        InputError: evidence or plan cannot be read, or there is no such policy.
-    """
-    path = evidence / EVIDENCE_NAME if evidence.is_dir() else evidence
-    beside = path.parent / PLAN_NAME
-    plan = read_plan(plan_path or beside) if plan_path is not None or beside.exists() else None
-    loaded = load_policy(policy)
-    records = read_evidence(path)
-    for entry in plan.playbooks if plan is not None else (None,):
-        name = None if entry is None else entry.name
-        score = score_evidence(records, plan=plan, playbook=name, policy=loaded)
-        yield ScoredRun(
-            score=score,
-            scenarios=reported_scenarios(score, records),
-            playbook_path=None if entry is None else entry.path,
-        )
 
 
 def _show(out: Console, made: Triage) -> None:
