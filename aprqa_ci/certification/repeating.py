@@ -12,6 +12,7 @@ from aprqa_ci.certification.standing import Earlier, differences
 from aprqa_ci.certification.steps import Surroundings, certify_playbook, end_run
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
+from aprqa_ci.execution.host import HostDescription
 from aprqa_ci.execution.machine import Observer
 from aprqa_ci.gates import gate_catalogue
 from aprqa_ci.planning.identifiers import cell_of
@@ -55,8 +56,9 @@ def certify_failed(
         AprqaError: the run was interrupted; the journal holds what was recorded.
     """
     bundles = _bundles(plan, out)
+    host = surroundings.host()
     return [
-        _again(plan.for_playbook(name), bundle, surroundings, observer)
+        _again(plan.for_playbook(name), bundle, surroundings, host, observer)
         for name, bundle in bundles.items()
     ]
 
@@ -81,13 +83,17 @@ def _bundles(plan: Plan, out: Path) -> Mapping[str, Bundle]:
 
 
 def _again(
-    plan: Plan, bundle: Bundle, surroundings: Surroundings, observer: Observer | None
+    plan: Plan,
+    bundle: Bundle,
+    surroundings: Surroundings,
+    host: HostDescription,
+    observer: Observer | None,
 ) -> Repeated:
     failed = tuple(each.scenario for each in bundle.score.scenarios if _is_to_repeat(each))
     if not failed:
         return Repeated(bundle=bundle, failed=(), differences=())
     earlier = Earlier.of(bundle)
-    found = tuple(differences(earlier, plan, surroundings.measuring_environment(plan)))
+    found = tuple(differences(earlier, plan, surroundings.measuring_environment(plan, host)))
     cells = {cell_of(each) for each in failed}
     run_id = bundle.certificate.run_id
     if found or run_id is None:
@@ -108,6 +114,7 @@ def _again(
         digests=digests,
         cells=[cell.id for cell in plan.cells if cell.id in cells],
         surroundings=surroundings,
+        host=host,
         observer=observer,
     )
     end_run(plan, bundle.directory.parent)

@@ -37,6 +37,7 @@ from aprqa_ci.evidence.shards import (
 )
 from aprqa_ci.execution.engines.registry import engine_names
 from aprqa_ci.execution.fetching.manifest import MODELS_NAME, Models
+from aprqa_ci.execution.host import HostDescription
 from aprqa_ci.execution.machine import Observer
 from aprqa_ci.execution.preflight import preflight
 from aprqa_ci.files import sha256_bytes, write_atomic
@@ -137,6 +138,7 @@ def certify_plan(
         AprqaError: the run was interrupted; journals hold what was recorded.
     """
     finished = finished_bundles(plan, out) if resume else {}
+    host = surroundings.host()
     bundles = []
     for entry in plan.playbooks:
         if entry.name in finished:
@@ -148,7 +150,7 @@ def certify_plan(
         standing: Mapping[str, EvidenceRecord] = {}
         if previous is not None and entry.name in previous:
             standing = standing_records(
-                previous[entry.name], own, surroundings.measuring_environment(own)
+                previous[entry.name], own, surroundings.measuring_environment(own, host)
             )
         bundles.append(
             certify_playbook(
@@ -158,6 +160,7 @@ def certify_plan(
                 earlier=earlier_records(out / entry.name) if append else (),
                 digests=previous[entry.name].model_digests if standing and previous else {},
                 surroundings=surroundings,
+                host=host,
                 observer=observer,
             )
         )
@@ -175,6 +178,7 @@ def certify_playbook(
     digests: Mapping[str, Mapping[str, str]],
     cells: Sequence[str] | None = None,
     surroundings: Surroundings,
+    host: HostDescription,
     observer: Observer | None = None,
 ) -> Bundle:
     """Run one playbook on this machine and write its bundle and reports.
@@ -189,6 +193,7 @@ def certify_playbook(
         digests: SHA-256 by file name, by variant, of files that are known and not read again.
         cells: those to be run; all unless given.
         surroundings: the outside world.
+        host: this machine.
         observer: watches; absent, nobody does.
 
     Raises:
@@ -205,7 +210,7 @@ def certify_playbook(
         [cell.id for cell in plan.cells] if cells is None else cells,
         options=options,
         environment=surroundings.run_environment(plan),
-        host=surroundings.host(),
+        host=host,
         observer=observer or Silence(),
     )
     require_newest(

@@ -69,11 +69,9 @@ class Surroundings:
             redaction=self.redaction,
         )
 
-    def measuring_environment(self, plan: Plan) -> RunEnvironment:
+    def measuring_environment(self, plan: Plan, host: HostDescription) -> RunEnvironment:
         """Return the same with what kind of machine this is, which measurements depend on."""
-        return replace(
-            self.run_environment(plan), machine=machine_of(host_of(self.host(), __version__))
-        )
+        return replace(self.run_environment(plan), machine=machine_of(host_of(host, __version__)))
 
     def preflight_world(self, output: Path, models: Models | None = None) -> PreflightWorld:
         """Return what the checks before a shard need of it."""
@@ -88,5 +86,5 @@ class Surroundings:
         )
 
     def host(self) -> HostDescription:
-        """Describe this machine."""
+        """Describe this machine; commands are run for it, so a run asks once."""
         return describe_host(run=self.run_command)

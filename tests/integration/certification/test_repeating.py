@@ -126,7 +126,7 @@ def test_nothing_stands_when_files_tool_or_machine_are_others(
     certify: Certify, world: Surroundings, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     earlier = Earlier.of(certify("smoke"))
-    environment = world.measuring_environment(earlier.plan)
+    environment = world.measuring_environment(earlier.plan, world.host())
     whole = standing_records(earlier, earlier.plan, environment)
     assert len(whole) > 10
     # Measurements are of a kind of machine, answers are not.
@@ -193,7 +193,7 @@ def test_answers_of_an_engine_that_is_told_something_else_do_not_stand(
 ) -> None:
     command = ("server", "{port}", "{model}")
     earlier = _on_a_server(monkeypatch, Earlier.of(certify()), command=command)
-    environment = world.measuring_environment(earlier.plan)
+    environment = world.measuring_environment(earlier.plan, world.host())
 
     def told(**options: OptionValue) -> RunEnvironment:
         return replace(environment, engine_options={"openai": options})
@@ -212,7 +212,7 @@ def test_answers_of_somebody_elses_server_never_stand(
 ) -> None:
     url = "http://127.0.0.1:9"
     earlier = _on_a_server(monkeypatch, Earlier.of(certify()), url=url)
-    environment = world.measuring_environment(earlier.plan)
+    environment = world.measuring_environment(earlier.plan, world.host())
     same = replace(environment, engine_options={"openai": {"url": url}})
     assert _answers(standing_records(earlier, earlier.plan, same)) == 0
     (what,) = differences(earlier, earlier.plan, same)
@@ -246,7 +246,7 @@ def test_what_was_passed_over_must_be_of_the_same_version(
             engine_catalogue(), preferred={ModelFormat.SAFETENSORS: ("reference", "openai")}
         ),
     )
-    environment = world.measuring_environment(earlier.plan)
+    environment = world.measuring_environment(earlier.plan, world.host())
     here = replace(environment, engine_options={"openai": told})
     earlier = replace(earlier, records=records)
     assert (_answers(standing_records(earlier, earlier.plan, here)) > 0) is stands
@@ -263,7 +263,9 @@ def test_a_failure_never_stands(certify: Certify, world: Surroundings) -> None:
     }
     assert failed
     earlier = Earlier.of(first)
-    standing = standing_records(earlier, first.plan, world.measuring_environment(first.plan))
+    standing = standing_records(
+        earlier, first.plan, world.measuring_environment(first.plan, world.host())
+    )
     assert failed.isdisjoint(standing)
     assert standing
 

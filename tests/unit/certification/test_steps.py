@@ -1,12 +1,16 @@
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from aprqa_ci.certification.bundle import Bundle, read_bundle, write_bundle
+from aprqa_ci.certification.repeating import certify_failed
+from aprqa_ci.certification.standing import Earlier
 from aprqa_ci.certification.steps import (
     Surroundings,
+    certify_plan,
     make_plan,
     merge_shards,
     register_bundle,
@@ -130,6 +134,28 @@ def test_a_missing_shard_leaves_no_verdict_and_is_named(tmp_path: Path) -> None:
         expected = Status.INCONCLUSIVE if touched else Status.CERTIFIED
         assert bundle.certificate.status is expected
         assert bool(bundle.certificate.coverage.missing) == touched
+
+
+def test_a_machine_is_asked_once_what_it_is(tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def answer(command: Sequence[str]) -> str:
+        asked.append(command[0])
+        return f"GPU {len(asked)}, 1.0, 2"
+
+    here = world(tmp_path, run_command=answer)
+    for name in ("one", "two"):
+        write_playbook(tmp_path / "books", name)
+    options = PlanOptions(tier="quick")
+    plan = make_plan([tmp_path / "books"], options=options, surroundings=here)
+    first = certify_plan(plan, out=tmp_path / "out", surroundings=here)
+    earlier = {bundle.plan.playbooks[0].name: Earlier.of(bundle) for bundle in first}
+    second = certify_plan(plan, out=tmp_path / "out", previous=earlier, surroundings=here)
+    hosts = [{record.host.gpu for record in bundle.records} for bundle in (*first, *second)]
+    assert hosts == [{"GPU 1, 1.0, 2"}] * 2 + [{"GPU 2, 1.0, 2"}] * 2
+    assert asked == ["nvidia-smi"] * 2
+    certify_failed(plan, out=tmp_path / "out", surroundings=here)
+    assert asked == ["nvidia-smi"] * 3
 
 
 def test_an_unknown_shard_is_named_before_anything_runs(tmp_path: Path) -> None:

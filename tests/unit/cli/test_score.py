@@ -43,6 +43,22 @@ def test_a_bundle_and_its_evidence_score_the_same(aprqa: "Aprqa", certified: Bun
     )
 
 
+def test_the_plan_may_lie_elsewhere(
+    aprqa: "Aprqa", certified: Bundle, plan: Plan, tmp_path: Path
+) -> None:
+    """Evidence beside nothing, and evidence beside the plan of a narrower run."""
+    evidence, elsewhere = tmp_path / "evidence.json", tmp_path / "elsewhere.json"
+    evidence.write_bytes((certified.directory / "evidence.json").read_bytes())
+    elsewhere.write_bytes(pretty_json(plan))
+    told = json.loads(aprqa("score", evidence, "--plan", elsewhere, "--json").out)
+    assert told["status"] == "CERTIFIED"
+    assert json.loads(aprqa("score", evidence, "--json").out)["status"] != "CERTIFIED"
+    other = planned(playbook_data(), tier="quick")
+    (tmp_path / PLAN_NAME).write_bytes(pretty_json(other))
+    assert json.loads(aprqa("score", evidence, "--plan", elsewhere, "--json").out) == told
+    assert json.loads(aprqa("score", evidence, "--json").out) != told
+
+
 def test_the_exit_code_is_the_verdict(aprqa: "Aprqa", bundle_of: "BundleOf", plan: Plan) -> None:
     load = f"{plan.cells[0].id}#G1-LOAD"
     skipped = plan.cells[0].scenarios[-1].id
