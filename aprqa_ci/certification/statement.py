@@ -15,7 +15,8 @@ from aprqa_ci.certification.bundle import CERTIFICATE_NAME, EVIDENCE_NAME, PLAN_
 from aprqa_ci.errors import InconclusiveError, InputError, Problem
 from aprqa_ci.files import sha256_file
 from aprqa_ci.plain_text import visible
-from aprqa_ci.scoring.certificate import Certificate, CertifiedTally
+from aprqa_ci.scoring.certificate import Certificate
+from aprqa_ci.scoring.certificate_parts import CertifiedTally
 from aprqa_ci.vocabulary import GatewayState, Outcome, Status
 from aprqa_ci.wire import WireModel, pretty_json
 

@@ -28,7 +28,8 @@ from aprqa_ci.planning.plan import (
     PromptCase,
 )
 from aprqa_ci.schemas import SCHEMAS, SchemaEntry, make_schema, schema_bytes
-from aprqa_ci.scoring import certificate as certificates
+from aprqa_ci.scoring import certificate_parts as parts
+from aprqa_ci.scoring.certificate import Certificate
 from aprqa_ci.vocabulary import (
     Backend,
     Category,
@@ -195,19 +196,19 @@ def test_evidence_is_accepted() -> None:
 
 
 def test_a_certificate_is_accepted() -> None:
-    tally = certificates.CertifiedTally(
+    tally = parts.CertifiedTally(
         planned=1, corroborated=1, falsified=0, skipped=0, timeout=0, crashed=0, missing=0
     )
-    passed = certificates.CertifiedGateway(state=GatewayState.PASSED, reasons=(), records=("r",))
-    certificate = certificates.Certificate(
-        model=certificates.CertifiedModel(
+    passed = parts.CertifiedGateway(state=GatewayState.PASSED, reasons=(), records=("r",))
+    certificate = Certificate(
+        model=parts.CertifiedModel(
             hf_repo="a/b",
             revision=None,
             family="llama",
             size_category=SizeCategory.TINY,
             files={"gguf-q8_0": {"m.gguf": "0" * 64}},
         ),
-        playbook=certificates.CertifiedPlaybook(name="p", digest="0" * 64, version="1.0.0"),
+        playbook=parts.CertifiedPlaybook(name="p", digest="0" * 64, version="1.0.0"),
         tier="mvp",
         narrowed=False,
         plan_digest="0" * 64,
@@ -216,10 +217,10 @@ def test_a_certificate_is_accepted() -> None:
         tool_version="0.1.0",
         engines={"reference": "1"},
         hosts=(host(),),
-        policy=certificates.CertifiedPolicy(id="aprqa-1", version=1),
+        policy=parts.CertifiedPolicy(id="aprqa-1", version=1),
         gateways=dict.fromkeys(Gateway, passed),
         categories={
-            Category.QUAL: certificates.CertifiedCategory(
+            Category.QUAL: parts.CertifiedCategory(
                 tally=tally, weight=200, points=200.0, maximum=200.0
             )
         },
@@ -230,10 +231,8 @@ def test_a_certificate_is_accepted() -> None:
         status=Status.CERTIFIED,
         certified_tier="mvp",
         totals=tally,
-        pass_rate=certificates.CertifiedPassRate(
-            corroborated=1, planned=1, rate=1.0, low=0.2, high=1.0
-        ),
-        coverage=certificates.CertifiedCoverage(planned=1, recorded=1, missing=(), skipped={}),
+        pass_rate=parts.CertifiedPassRate(corroborated=1, planned=1, rate=1.0, low=0.2, high=1.0),
+        coverage=parts.CertifiedCoverage(planned=1, recorded=1, missing=(), skipped={}),
         declared_not_run=(),
         flaky=(),
         findings=(),

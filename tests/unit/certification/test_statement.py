@@ -16,7 +16,7 @@ from aprqa_ci.certification.statement import (
 )
 from aprqa_ci.errors import InconclusiveError, InputError
 from aprqa_ci.files import sha256_file
-from aprqa_ci.scoring.certificate import CertifiedTally
+from aprqa_ci.scoring.certificate_parts import CertifiedTally
 from aprqa_ci.scoring.certified_gates import CertifiedGate
 from aprqa_ci.vocabulary import Category, Outcome, Severity
 from aprqa_ci.wire import decode_wire

@@ -5,8 +5,8 @@ import pytest
 
 from aprqa_ci.registry.from_certificate import update_from_certificate
 from aprqa_ci.registry.models_csv import EMPTY_REGISTRY, apply, read_registry
-from aprqa_ci.scoring.certificate import (
-    Certificate,
+from aprqa_ci.scoring.certificate import Certificate
+from aprqa_ci.scoring.certificate_parts import (
     CertifiedCoverage,
     CertifiedGateway,
     CertifiedModel,

@@ -6,7 +6,7 @@ import pytest
 
 from aprqa_ci.errors import InputError
 from aprqa_ci.reports.run_report import RunReport, run_report
-from aprqa_ci.scoring.certificate import CertifiedPlaybook
+from aprqa_ci.scoring.certificate_parts import CertifiedPlaybook
 from aprqa_ci.vocabulary import Outcome, Status
 
 Report = Callable[..., RunReport]
