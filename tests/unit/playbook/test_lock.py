@@ -45,7 +45,9 @@ def _refused(root: Path) -> str:
 
 
 def test_a_playbook_that_is_as_it_was(root: Path) -> None:
-    require_locked([load_playbook(root / _NAME)], read_lock(root), root=root)
+    lock, loaded = read_lock(root), load_playbook(root / _NAME)
+    assert lock.by_path[_NAME].sha256 == loaded.digest
+    require_locked([loaded], lock, root=root)
 
 
 @pytest.mark.parametrize(
@@ -194,4 +196,6 @@ def test_exactly_the_fields_that_differ_are_told(
 def test_the_lock_of_the_corpus(corpus: Path) -> None:
     lock = read_lock(corpus.parent)
     loaded = load_playbooks([corpus / "models"])
+    digests = {entry.sha256 for entry in lock.by_stem.values()}
+    assert len({each.digest for each in loaded} & digests) == len(loaded) > 10
     require_locked(loaded, lock, root=corpus.parent)
