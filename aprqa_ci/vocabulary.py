@@ -76,7 +76,7 @@ class Outcome(StrEnum):
     @property
     def is_failure(self) -> bool:
         """Whether the outcome speaks against the model. A skip speaks neither way."""
-        return self in {Outcome.FALSIFIED, Outcome.TIMEOUT, Outcome.CRASHED}
+        return self is not Outcome.CORROBORATED and self is not Outcome.SKIPPED
 
 
 class Severity(StrEnum):

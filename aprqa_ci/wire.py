@@ -30,10 +30,13 @@ ModelT = TypeVar("ModelT")
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `(?P<name>[^`]*)`")
 
 
-class WireModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WireModel(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """Base of all wire models: frozen, keyword-only, unknown keys are errors.
 
     A misspelled key would otherwise be dropped silently, and with it what its author meant.
+
+    What is read from JSON is a tree. The collector of circles would go through hundreds of
+    thousands of records again and again and find none.
     """
 
 

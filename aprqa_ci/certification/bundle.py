@@ -160,8 +160,10 @@ def with_own_gates(records: tuple[EvidenceRecord, ...], plan: Plan) -> tuple[Evi
         plan: its plan.
     """
     own = {gate.scenario for gate in plan.playbooks[0].own_gates}
+    if not own:
+        return records
     run = [record for record in newest_run(records) if record.meta(MetadataKey.SCENARIO) not in own]
-    if not own or not run:
+    if not run:
         return records
     ledger = planned_ledger(run, plan)
     made = tuple(

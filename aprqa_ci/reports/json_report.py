@@ -63,14 +63,14 @@ def render_json(report: RunReport) -> bytes:
 
 
 def _scenario(entry: ReportedScenario) -> JsonScenario:
-    score, record = entry.score, entry.record
+    score, record, gate = entry.score, entry.record, entry.gate
     metrics = EvidenceMetrics() if record is None else record.metrics
     return JsonScenario(
         name=entry.name,
         scenario=score.scenario,
         cell=score.cell,
         gate_id=score.gate_id,
-        counts_for=None if entry.gate is None else entry.gate.counts_for,
+        counts_for=None if gate is None else gate.counts_for,
         outcome=score.outcome_text,
         earned=score.earned,
         reason=score.reason,

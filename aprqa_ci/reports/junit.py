@@ -10,6 +10,7 @@ Of a flaky scenario, which ends as the policy has it, ``system-out`` tells how e
 """
 
 import xml.etree.ElementTree as ET
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
@@ -24,6 +25,8 @@ __all__ = ["render_junit"]
 _MAX_TEXT_BYTES = 4096
 _MAX_MESSAGE_BYTES = 512
 _MAX_NAME_BYTES = 1024
+
+_DECLARATION = "<?xml version='1.0' encoding='utf-8'?>"
 
 _ERROR_TYPES = {Outcome.CRASHED: "Crashed", Outcome.TIMEOUT: "Timeout", None: "Missing"}
 
@@ -41,22 +44,24 @@ def render_junit(reports: Sequence[RunReport]) -> bytes:
         root.set(name, str(sum(int(suite.get(name, "0")) for suite in root)))
     root.set("time", f"{sum(float(suite.get('time', '0')) for suite in root):.3f}")
     ET.indent(root)
-    data: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
-    return data + b"\n"
+    # Written as text, in one piece: encoding every small piece by itself takes twice as long.
+    text: str = ET.tostring(root, encoding="unicode")
+    return f"{_DECLARATION}\n{text}\n".encode(errors="xmlcharrefreplace")
 
 
 def _suite(report: RunReport) -> ET.Element:
     certificate = report.certificate
     flaky = {entry.scenario: entry for entry in report.score.flaky}
     cases = [_case(entry, flaky.get(entry.score.scenario)) for entry in report.scenarios]
+    ends = Counter(end.tag for case in cases for end in case)
     suite = ET.Element(
         "testsuite",
         {
             "name": _attribute(certificate.playbook.name, _MAX_NAME_BYTES),
             "tests": str(len(cases)),
-            "failures": str(_count(cases, "failure")),
-            "errors": str(_count(cases, "error")),
-            "skipped": str(_count(cases, "skipped")),
+            "failures": str(ends["failure"]),
+            "errors": str(ends["error"]),
+            "skipped": str(ends["skipped"]),
             "time": f"{sum(float(case.get('time', '0')) for case in cases):.3f}",
         },
     )
@@ -97,24 +102,25 @@ def _case(entry: ReportedScenario, flaky: FlakyScenario | None) -> ET.Element:
             "time": f"{milliseconds / 1000:.3f}",
         },
     )
-    message = {"message": _attribute(score.reason, _MAX_MESSAGE_BYTES)}
     match score.outcome:
-        case Outcome.CORROBORATED:
-            pass
         case Outcome.SKIPPED:
             cause = f"{score.cause}: {score.reason}" if score.cause else score.reason
             ET.SubElement(case, "skipped", {"message": _attribute(cause, _MAX_MESSAGE_BYTES)})
         case Outcome.FALSIFIED:
-            failure = ET.SubElement(case, "failure", {**message, "type": "Falsified"})
+            message = _attribute(score.reason, _MAX_MESSAGE_BYTES)
+            failure = ET.SubElement(case, "failure", {"message": message, "type": "Falsified"})
             failure.text = _facts(entry)
         case Outcome.CRASHED | Outcome.TIMEOUT | None:
-            kind = {"type": _ERROR_TYPES[score.outcome]}
+            text = score.reason
             if score.outcome is None:
-                why = "" if score.reason == NO_RECORD else f": {score.reason}"
+                why = "" if text == NO_RECORD else f": {text}"
                 text = f"planned, and the evidence has no record of it{why}"
-                message = {"message": _attribute(text, _MAX_MESSAGE_BYTES)}
-            error = ET.SubElement(case, "error", {**message, **kind})
+            message = _attribute(text, _MAX_MESSAGE_BYTES)
+            kind = _ERROR_TYPES[score.outcome]
+            error = ET.SubElement(case, "error", {"message": message, "type": kind})
             error.text = _facts(entry)
+        case Outcome.CORROBORATED:
+            pass
     if flaky is not None:
         ET.SubElement(case, "system-out").text = _flaky_text(flaky)
     return case
@@ -147,14 +153,12 @@ def _attribute(text: str, limit: int) -> str:
 
 def _cut(text: str, limit: int) -> str:
     """Keep at most ``limit`` bytes of UTF-8, with an ellipsis where some are left out."""
+    if len(text) <= limit and text.isascii():
+        return text
     data = text.encode()
     if len(data) <= limit:
         return text
     return data[: limit - len("…".encode())].decode(errors="ignore") + "…"
-
-
-def _count(cases: Sequence[ET.Element], tag: str) -> int:
-    return sum(case.find(tag) is not None for case in cases)
 
 
 def _timestamp(text: str | None) -> str | None:

@@ -1,8 +1,10 @@
 """What every report is made from: one certificate, its score, and the records behind both."""
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+from msgspec import Struct
 
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.record import EvidenceRecord
@@ -16,8 +18,7 @@ __all__ = ["ReportedScenario", "RunReport", "reported_scenarios", "run_report"]
 _MAX_NAME = 200
 
 
-@dataclass(frozen=True, kw_only=True)
-class ReportedScenario:
+class ReportedScenario(Struct, frozen=True, kw_only=True, gc=False):
     """One scenario with the record that decided it."""
 
     name: str
@@ -86,14 +87,19 @@ def reported_scenarios(
         score: the score of ``records``.
         records: the evidence.
     """
-    by_id: defaultdict[str, list[EvidenceRecord]] = defaultdict(list)
+    by_id: dict[str, list[EvidenceRecord]] = {}
     for record in records:
-        by_id[record.id].append(record)
+        if record.id in by_id:
+            by_id[record.id].append(record)
+        else:
+            by_id[record.id] = [record]
     return tuple(
         ReportedScenario(
             name=name,
             score=entry,
-            record=_deciding(entry, [record for name in entry.records for record in by_id[name]]),
+            record=_deciding(
+                entry, [record for name in entry.records for record in by_id.get(name, ())]
+            ),
         )
         for name, entry in zip(_unique_names(score.scenarios), score.scenarios, strict=True)
     )
@@ -125,6 +131,9 @@ def _deciding(entry: ScenarioScore, records: Sequence[EvidenceRecord]) -> Eviden
 
 def _unique_names(entries: Sequence[ScenarioScore]) -> Iterator[str]:
     plain = [one_line(entry.scenario[:_MAX_NAME]) for entry in entries]
+    if len(set(plain)) == len(plain):
+        yield from plain
+        return
     times = Counter(plain)
     used: set[str] = set()
     for entry, name in zip(entries, plain, strict=True):

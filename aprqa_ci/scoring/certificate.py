@@ -321,5 +321,5 @@ def _variant(record: EvidenceRecord) -> str:
 
 
 def _hosts(run: Sequence[EvidenceRecord]) -> tuple[EvidenceHost, ...]:
-    hosts = {canonical_json(record.host): record.host for record in run}
+    hosts = {canonical_json(host): host for host in {record.host for record in run}}
     return tuple(hosts[key] for key in sorted(hosts))

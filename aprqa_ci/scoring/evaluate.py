@@ -117,6 +117,8 @@ def own_records(
     if plan is None:
         return tuple(records)
     name = _own_plan(plan, playbook).playbooks[0].name
+    if len(plan.playbooks) == 1 and all(cell.playbook == name for cell in plan.cells):
+        return tuple(records)
     ids = {scenario.id: cell.playbook for cell in plan.cells for scenario in cell.scenarios}
     ids |= {gate.scenario: each.name for each in plan.playbooks for gate in each.own_gates}
     return tuple(

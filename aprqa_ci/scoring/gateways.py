@@ -22,11 +22,14 @@ def evaluate_gateways(ledger: Ledger) -> dict[Gateway, GatewayResult]:
     - *not evaluated*: the playbook switches it off, and anything else. A skipped or missing
       record never passes.
     """
-    return {gateway: _evaluate(gateway, ledger) for gateway in Gateway}
+    failures = [record for record in ledger.records if record.outcome.is_failure]
+    return {gateway: _evaluate(gateway, ledger, failures) for gateway in Gateway}
 
 
-def _evaluate(gateway: Gateway, ledger: Ledger) -> GatewayResult:
-    failures = [record for record in ledger.records if _fails(record, gateway)]
+def _evaluate(
+    gateway: Gateway, ledger: Ledger, every_failure: Sequence[EvidenceRecord]
+) -> GatewayResult:
+    failures = [record for record in every_failure if _is_of(record, gateway)]
     if failures:
         return GatewayResult(
             gateway=gateway,
@@ -63,11 +66,11 @@ def _evaluate(gateway: Gateway, ledger: Ledger) -> GatewayResult:
     )
 
 
-def _fails(record: EvidenceRecord, gateway: Gateway) -> bool:
-    if gateway is Gateway.G3 and record.outcome is Outcome.CRASHED:
+def _is_of(failure: EvidenceRecord, gateway: Gateway) -> bool:
+    if gateway is Gateway.G3 and failure.outcome is Outcome.CRASHED:
         return True
-    gate = gate_catalogue().get(record.gate_id)
-    return gate is not None and gate.gateway is gateway and record.outcome.is_failure
+    gate = gate_catalogue().get(failure.gate_id)
+    return gate is not None and gate.gateway is gateway
 
 
 def _gaps(gateway: Gateway, ledger: Ledger, entries: Sequence[ScenarioScore]) -> tuple[str, ...]:

@@ -33,6 +33,11 @@ __all__ = [
 NO_RECORD: Final = "no record"
 """The reason of a scenario that nothing else is known of."""
 
+# As in runs: asked of every record.
+_SCENARIO = MetadataKey.SCENARIO.value
+_PLAN = MetadataKey.PLAN.value
+_CELL = MetadataKey.CELL.value
+
 # The worst outcome of several records counts. A skip is no verdict, so only a pass is better.
 _BADNESS = {
     Outcome.CORROBORATED: 0,
@@ -70,7 +75,7 @@ class Ledger:
 def cell_name(record: EvidenceRecord) -> str:
     """Return the record's cell; for a foreign record what its scenario says of one."""
     scenario = record.scenario
-    told = record.meta(MetadataKey.CELL)
+    told = record.metadata.get(_CELL)
     return told or f"{scenario.modality}-{scenario.backend}-{scenario.format}"
 
 
@@ -80,22 +85,24 @@ def planned_ledger(records: Iterable[EvidenceRecord], plan: Plan) -> Ledger:
     own = {gate.scenario: gate for playbook in plan.playbooks for gate in playbook.own_gates}
     planned |= {name: gate.gate_id for name, gate in own.items()}
     run = _in_order(records)
-    groups: defaultdict[str, list[EvidenceRecord]] = defaultdict(list)
+    groups: dict[str, list[EvidenceRecord]] = {}
     unknown: list[str] = []
     wrong_gate: list[str] = []
     for record in run:
-        name = record.meta(MetadataKey.SCENARIO)
+        name = record.metadata.get(_SCENARIO)
         if name is None or name not in planned:
             unknown.append(name or record.id)
         elif planned[name] != record.gate_id:
             wrong_gate.append(name)
-        else:
+        elif name in groups:
             groups[name].append(record)
+        else:
+            groups[name] = [record]
     left_out = {each.cell: f"no runner class has room: {each.reason}" for each in plan.unplaced}
     left_out |= {each.cell: f"deferred: {each.reason}" for each in plan.deferred}
     entries = tuple(
         _entry(
-            groups[scenario.id],
+            groups.get(scenario.id, ()),
             name=scenario.id,
             cell=cell.id,
             gate_id=scenario.gate_id,
@@ -157,6 +164,8 @@ def own_gate_entries(
         groups: the records of one run by scenario id. Those of the gates themselves decide nothing:
             the verdict is made of the others.
     """
+    if not any(playbook.own_gates for playbook in plan.playbooks):
+        return
     deciding = {name: record for name, group in groups.items() if (record := _deciding(group))}
     for playbook in plan.playbooks:
         view = RunView(playbook=playbook, cells=plan.cells_of(playbook.name), records=deciding)
@@ -223,11 +232,15 @@ def record_ledger(records: Iterable[EvidenceRecord]) -> Ledger:
 
 def _in_order(records: Iterable[EvidenceRecord]) -> tuple[EvidenceRecord, ...]:
     """Order records by time, so that the order in the file changes nothing."""
+    given = tuple(records)
+    if len({record.id for record in given}) == len(given):
+        return tuple(sorted(given, key=lambda record: (instant(record.timestamp), record.id)))
+    # Somebody put ids in twice.
     return tuple(
         sorted(
-            records,
+            given,
             key=lambda record: (
-                *instant(record.timestamp),
+                instant(record.timestamp),
                 record.id,
                 record.gate_id,
                 _BADNESS[record.outcome],
@@ -262,7 +275,7 @@ def _entry(
         outcome=outcome,
         earned=outcome is Outcome.CORROBORATED,
         reason=brief(missing if deciding is None else deciding.reason),
-        cause=brief(cause or "", 80),
+        cause=brief(cause, 80) if cause else "",
         records=tuple(record.id for record in group),
     )
 
@@ -286,6 +299,8 @@ def _deciding(group: Sequence[EvidenceRecord]) -> EvidenceRecord | None:
     A skip followed by a later attempt that ended is our machinery's delay, not a second outcome;
     an answer followed by a better one is a flaky scenario, and its worst answer counts.
     """
+    if len(group) == 1:
+        return group[0]
     ended = [attempt_of(record) for record in group if record.outcome is not Outcome.SKIPPED]
     last = max(ended, default=0)
     standing = (
@@ -305,14 +320,14 @@ def _duplicates(groups: Iterable[Sequence[EvidenceRecord]]) -> Finding | None:
     names = [
         group[0].metadata[MetadataKey.SCENARIO.value]
         for group in groups
-        if group and max(Counter(map(attempt_of, group)).values()) > 1
+        if len(group) > 1 and max(Counter(map(attempt_of, group)).values()) > 1
     ]
     label = "scenarios with several records of one attempt, of which the worst counts"
     return _finding("duplicate", label, names)
 
 
 def _wrong_plan(run: Sequence[EvidenceRecord], digest: str) -> Finding | None:
-    others = [record.id for record in run if record.meta(MetadataKey.PLAN) != digest]
+    others = [record.id for record in run if record.metadata.get(_PLAN) != digest]
     return _finding("wrong-plan", f"records that do not name this plan, {digest[:12]}", others)
 
 
@@ -333,7 +348,8 @@ def _unknown_gates(entries: Iterable[ScenarioScore]) -> Finding | None:
 
 def _other_models(run: Iterable[EvidenceRecord], plan: Plan) -> Finding | None:
     expected = {entry.model.hf_repo for entry in plan.playbooks}
-    found = {model_id_of(record.scenario.model).strip("/") for record in run}
+    models = {record.scenario.model for record in run}
+    found = {model_id_of(model).strip("/") for model in models}
     return _finding("other-model", "models that the plan does not test", found - expected)
 
 
@@ -346,4 +362,7 @@ def _finding(kind: FindingKind, label: str, subjects: Collection[str]) -> Findin
 
 
 def _repeated(names: Iterable[str]) -> list[str]:
-    return [name for name, times in Counter(names).items() if times > 1]
+    every = list(names)
+    if len(set(every)) == len(every):
+        return []
+    return [name for name, times in Counter(every).items() if times > 1]

@@ -5,9 +5,11 @@ categories that were never tested with all their points, counts a skip as a pass
 gateway that nothing speaks of; so it shows a number and certifies nothing.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
+
+from msgspec import structs
 
 from aprqa_ci.evidence.record import EvidenceRecord
 from aprqa_ci.scoring.ledger import Ledger, record_ledger
@@ -39,7 +41,7 @@ def reference_ledger(records: Iterable[EvidenceRecord], policy: ReferencePolicy)
     """Take every record for itself: the existing tool knows no plan and no scenario twice."""
     run = record_ledger(records)
     scenarios = tuple(
-        replace(
+        structs.replace(
             entry,
             gateway=None,
             category=category_of(entry.gate_id, policy),
@@ -47,7 +49,7 @@ def reference_ledger(records: Iterable[EvidenceRecord], policy: ReferencePolicy)
         )
         for entry in run.scenarios
     )
-    return replace(run, scenarios=scenarios)
+    return dataclasses.replace(run, scenarios=scenarios)
 
 
 def reference_gateways(

@@ -22,6 +22,12 @@ __all__ = [
 
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
+# Asked of every record: a plain text is found in a dictionary at once, a member of an enumeration
+# after two calls.
+_RUN_ID = MetadataKey.RUN_ID.value
+_SCENARIO = MetadataKey.SCENARIO.value
+_PLAN = MetadataKey.PLAN.value
+
 
 @lru_cache(maxsize=1 << 16)
 def instant(timestamp: str) -> tuple[datetime, str]:
@@ -52,9 +58,9 @@ def newest_run(records: Sequence[EvidenceRecord]) -> tuple[EvidenceRecord, ...]:
     Scoring every run that ``--append`` keeps would let one old failure count for ever. Records
     without a run id are one run together.
     """
-    newest = max(records, key=lambda record: (*_time(record), run_of(record) or ""), default=None)
-    if newest is None:
-        return ()
+    if len({record.metadata.get(_RUN_ID) for record in records}) < 2:
+        return tuple(records)
+    newest = max(records, key=lambda record: (*_time(record), run_of(record) or ""))
     run_id = run_of(newest)
     return tuple(record for record in records if run_of(record) == run_id)
 
@@ -84,13 +90,19 @@ def flaky_scenarios(records: Iterable[EvidenceRecord]) -> tuple[FlakyScenario, .
 
     A skip is no end, so a skip and an answer do not make a scenario flaky.
     """
-    ended: defaultdict[tuple[str, str], list[EvidenceRecord]] = defaultdict(list)
+    first: dict[tuple[str, str], EvidenceRecord] = {}
+    several: dict[tuple[str, str], list[EvidenceRecord]] = {}
     for record in records:
-        scenario = record.meta(MetadataKey.SCENARIO)
-        if scenario is not None and record.outcome is not Outcome.SKIPPED:
-            ended[scenario, record.meta(MetadataKey.PLAN) or ""].append(record)
+        scenario = record.metadata.get(_SCENARIO)
+        if scenario is None or record.outcome is Outcome.SKIPPED:
+            continue
+        key = (scenario, record.metadata.get(_PLAN) or "")
+        if key in first:
+            several.setdefault(key, [first[key]]).append(record)
+        else:
+            first[key] = record
     found: defaultdict[str, list[EvidenceRecord]] = defaultdict(list)
-    for (scenario, _), group in sorted(ended.items(), key=lambda item: item[0]):
+    for (scenario, _), group in sorted(several.items(), key=lambda item: item[0]):
         if len({record.outcome for record in group}) > 1:
             found[scenario] += group
     return tuple(
@@ -120,8 +132,10 @@ def _end_order(record: EvidenceRecord) -> tuple[object, ...]:
 
 def time_span(records: Iterable[EvidenceRecord]) -> tuple[str, str] | None:
     """Return the oldest and the newest timestamp as they are written, if there is any record."""
-    ordered = sorted(records, key=lambda record: (*_time(record), record.timestamp))
-    return (ordered[0].timestamp, ordered[-1].timestamp) if ordered else None
+    ordered = [
+        (*instant(timestamp), timestamp) for timestamp in {record.timestamp for record in records}
+    ]
+    return (min(ordered)[-1], max(ordered)[-1]) if ordered else None
 
 
 def _time(record: EvidenceRecord) -> tuple[datetime, str]:
@@ -130,6 +144,7 @@ def _time(record: EvidenceRecord) -> tuple[datetime, str]:
 
 def _utc_second(moment: datetime) -> datetime:
     try:
-        return moment.astimezone(UTC).replace(microsecond=0)
+        at_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+        return at_utc.replace(microsecond=0)
     except OverflowError:  # year 1 or 9999 with an offset
         return _LONG_AGO

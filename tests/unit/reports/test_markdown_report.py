@@ -139,7 +139,8 @@ def test_a_gate_that_nobody_knows(make: Report) -> None:
     whole = make({f"{GGUF}#001": {"outcome": Outcome.FALSIFIED, "reason": ""}})
     index = next(i for i, entry in enumerate(whole.scenarios) if entry.is_failure)
     entry = whole.scenarios[index]
-    foreign = replace(entry, score=replace(entry.score, gate_id="F-X|1"), record=None)
+    unknown = msgspec.structs.replace(entry.score, gate_id="F-X|1")
+    foreign = msgspec.structs.replace(entry, score=unknown, record=None)
     report = replace(whole, scenarios=(foreign,))
     text = render_markdown(report)
     assert "- Gate F-X&#124;1 is in no catalogue." in text

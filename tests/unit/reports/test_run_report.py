@@ -35,7 +35,9 @@ def test_the_record_that_decided_is_the_one_that_is_shown(make: Report) -> None:
     score = replace(
         whole.score,
         scenarios=(
-            replace(entry.score, outcome=Outcome.FALSIFIED, records=(bad.id, entry.record.id)),
+            msgspec.structs.replace(
+                entry.score, outcome=Outcome.FALSIFIED, records=(bad.id, entry.record.id)
+            ),
         ),
     )
     shown = run_report(whole.certificate, score, [bad, entry.record]).scenarios[0]
@@ -45,8 +47,8 @@ def test_the_record_that_decided_is_the_one_that_is_shown(make: Report) -> None:
 
 def test_names_are_made_unique(make: Report) -> None:
     whole = make()
-    first = replace(whole.score.scenarios[0], scenario="a\nb", gate_id="G1")
-    second = replace(first, gate_id="G2")
+    first = msgspec.structs.replace(whole.score.scenarios[0], scenario="a\nb", gate_id="G1")
+    second = msgspec.structs.replace(first, gate_id="G2")
     score = replace(whole.score, scenarios=(first, second, second))
     names = [entry.name for entry in run_report(whole.certificate, score, []).scenarios]
     assert names == ["a b G1", "a b G2", "a b G2 (2)"]
