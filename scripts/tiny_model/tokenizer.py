@@ -74,6 +74,7 @@ def tokenizer_config(context: int) -> dict[str, object]:
         "eos_token": END,
         "unk_token": PAD,
         "pad_token": PAD,
+        "additional_special_tokens": [START, END],
         "add_bos_token": False,
         "clean_up_tokenization_spaces": False,
         "model_max_length": context,

@@ -33,6 +33,7 @@ __all__ = [
     "MAX_TEMPLATE_CHARS",
     "PLAIN_TEMPLATE",
     "ChatTemplate",
+    "ConversationRefusedError",
     "chat_template_from_gguf",
     "gguf_token",
     "load_chat_template",
@@ -52,6 +53,14 @@ _TODAY = datetime(2024, 7, 26, tzinfo=UTC)
 falls back to. With the real day, the same question would be another prompt tomorrow."""
 
 
+class ConversationRefusedError(EngineFailedError):
+    """The template refuses a conversation in words of its own: it calls ``raise_exception``."""
+
+
+class _RefusalError(jinja2.TemplateError):
+    """What ``raise_exception`` raises in a template."""
+
+
 def _fixed_day() -> datetime:
     return _TODAY
 
@@ -69,7 +78,7 @@ class _Sandbox(jinja2.sandbox.ImmutableSandboxedEnvironment):
         )
         self.steps_left = MAX_LOOP_STEPS
         self.filters["tojson"] = _to_json
-        self.globals["raise_exception"] = _raise_exception
+        self.globals["raise_exception"] = _refuse
         self.globals["strftime_now"] = lambda form: now().strftime(form)
         self.globals["range"] = self._range
 
@@ -139,8 +148,9 @@ class ChatTemplate:
             add_generation_prompt: end with the head of the assistant's next message.
 
         Raises:
-            EngineFailedError: the template is too long, is not valid Jinja2, refuses the
-                conversation, does what the sandbox forbids, or makes too long a text.
+            ConversationRefusedError: the template refuses the conversation.
+            EngineFailedError: the template is too long, is not valid Jinja2, does what the sandbox
+                forbids, or makes too long a text.
         """
         pieces: list[str] = []
         size = 0
@@ -163,6 +173,8 @@ class ChatTemplate:
         except Exception as error:
             # The template is a program of the model's author: it can raise anything.
             what = f"the model's chat template cannot be rendered: {str(error) or repr(error)}"
+            if isinstance(error, _RefusalError):
+                raise ConversationRefusedError(what) from error
             raise EngineFailedError(what) from error
         return "".join(pieces)
 
@@ -320,3 +332,7 @@ def _to_json(
 
 def _raise_exception(message: str) -> NoReturn:
     raise jinja2.TemplateError(message)
+
+
+def _refuse(message: str) -> NoReturn:
+    raise _RefusalError(message)

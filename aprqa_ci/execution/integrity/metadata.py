@@ -3,12 +3,11 @@
 import math
 import re
 from collections.abc import Mapping
-from typing import Any
 
-from aprqa_ci.execution.formats.json_files import read_json_object
 from aprqa_ci.execution.formats.weights import FormatError
-from aprqa_ci.execution.integrity.claims import DIMENSIONS, Claims, ids_of
+from aprqa_ci.execution.integrity.claims import DIMENSIONS, Claims
 from aprqa_ci.execution.integrity.finding import NotJudgedError, Observation, counted, listed
+from aprqa_ci.execution.integrity.special_tokens import named_special_tokens
 from aprqa_ci.execution.integrity.subject import Subject
 from aprqa_ci.execution.integrity.token_list import TokenList
 from aprqa_ci.vocabulary import ModelFormat
@@ -18,7 +17,6 @@ __all__ = ["judge_metadata"]
 _DEFAULT_ROPE_THETA = 10000.0
 # The metadata hold 32-bit numbers.
 _RELATIVE_ERROR = 1e-6
-_SPECIAL_TOKENS = ("bos", "eos", "pad", "unk")
 _FILLED_UP = re.compile(r"\[PAD\d+\]|<unused\d+>|<\|unused\d+\|>")
 _REQUIRED = frozenset({"num_layers", "hidden_dim", "num_heads", "intermediate_dim"})
 
@@ -44,7 +42,7 @@ def judge_metadata(subject: Subject) -> Observation:
     found = subject.token_list
     try:
         tokens = truth.token_list
-        special = _special_tokens(truth, theirs, tokens)
+        special = named_special_tokens(truth)
     except FormatError as error:
         if problems:
             return Observation(problems=tuple(problems), shown="")
@@ -115,33 +113,6 @@ def _scaling_problems(subject: Subject, truth: Subject) -> list[str]:
     return [f"only {which} scales the rotary frequencies"]
 
 
-def _special_tokens(truth: Subject, claims: Claims, tokens: TokenList) -> dict[str, frozenset[int]]:
-    """Gather the special tokens from everything beside the ground truth that names them.
-
-    The three files often disagree among themselves, and a converter may follow any of them.
-    """
-    generation = _optional(truth, "generation_config.json")
-    texts = _optional(truth, "tokenizer_config.json")
-    by_text = {text: index for index, text in tokens.tokens.items()}
-    found = {}
-    for name in _SPECIAL_TOKENS:
-        ids = set(claims.special_tokens.get(name, ()))
-        more = generation.get(f"{name}_token_id")
-        ids |= ids_of(more)
-        text = texts.get(f"{name}_token")
-        if isinstance(text, dict):
-            text = text.get("content")
-        if isinstance(text, str) and text in by_text:
-            ids.add(by_text[text])
-        found[name] = frozenset(ids)
-    return found
-
-
-def _optional(truth: Subject, name: str) -> Mapping[str, Any]:
-    path = truth.files.directory / name
-    return read_json_object(path) if path.is_file() else {}
-
-
 def _special_problems(ours: Claims, wanted: Mapping[str, frozenset[int]]) -> list[str]:
     problems = []
     for name, ids in wanted.items():
@@ -176,6 +147,14 @@ def _token_problems(ours: TokenList, theirs: TokenList) -> list[str]:
     ]
     if extra:
         problems.append(f"{counted(len(extra), 'token')} not in the ground truth: {listed(extra)}")
+    # Converters mark more as control than the ground truth does, and none less.
+    plain = [
+        text
+        for index, text in theirs.tokens.items()
+        if theirs.added.get(index) and ours.added and index not in ours.added
+    ]
+    if plain:
+        problems.append(f"{counted(len(plain), 'special token')} marked as text: {listed(plain)}")
     if ours.merges is not None and theirs.merges is not None and ours.merges != theirs.merges:
         problems.append(_merge_problem(ours.merges, theirs.merges))
     return problems

@@ -1,7 +1,7 @@
 """The tokens of a tokenizer in the order of their ids, from any kind of tokenizer file."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -15,6 +15,8 @@ _MAX_ID = 1 << 22
 _METADATA = "the GGUF metadata"
 _UNUSED = 5
 """The token type by which GGUF files mark rows that only fill the embedding up."""
+_MARKED = {2: True, 3: True, 4: False}
+"""The token types of tokens that are no text: unknown, control, user-defined; which are special."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,10 @@ class TokenList:
     """Ids of entries that are no tokens and only fill the embedding up."""
     merges: tuple[str, ...] | None = None
     """The merges of a byte-pair encoding, ``left right``, best first; absent for other kinds."""
+    added: Mapping[int, bool] = field(default_factory=dict)
+    """The tokens that are looked for before the text is cut into others, and whether each is
+    special: hidden in answers, and plain text where a user writes it. Empty where nothing is
+    marked."""
 
     @property
     def rows_needed(self) -> int:
@@ -55,16 +61,18 @@ def token_list_of_directory(directory: Path) -> TokenList:
     added = content.get("added_tokens") or []
     if not isinstance(added, list):
         raise FormatError(path, "added_tokens is not a list")
+    marked: dict[int, bool] = {}
     for entry in added:
         index = entry.get("id") if isinstance(entry, dict) else None
         text = entry.get("content") if isinstance(entry, dict) else None
         if not _is_id(index) or not isinstance(text, str):
             raise FormatError(path, "an added token has no id or no content")
         tokens[index] = text
+        marked[index] = entry.get("special") is True
     if not tokens:
         raise FormatError(path, "the tokenizer holds no token")
     merges = model.get("merges") if isinstance(model, dict) else None
-    return TokenList(source=path.name, tokens=tokens, merges=_merges(path, merges))
+    return TokenList(source=path.name, tokens=tokens, merges=_merges(path, merges), added=marked)
 
 
 def token_list_of_metadata(metadata: Mapping[str, Any]) -> TokenList:
@@ -88,7 +96,17 @@ def token_list_of_metadata(metadata: Mapping[str, Any]) -> TokenList:
         )
     padding = frozenset(index for index, kind in enumerate(types or ()) if kind == _UNUSED)
     merges = _merges(_METADATA, metadata.get("tokenizer.ggml.merges"))
-    return TokenList(source=source, tokens=dict(enumerate(tokens)), padding=padding, merges=merges)
+    return TokenList(
+        source=source,
+        tokens=dict(enumerate(tokens)),
+        padding=padding,
+        merges=merges,
+        added={
+            index: _MARKED[kind]
+            for index, kind in enumerate(types or ())
+            if isinstance(kind, int) and kind in _MARKED
+        },
+    )
 
 
 def _by_id(path: Path, vocabulary: object) -> dict[int, str]:

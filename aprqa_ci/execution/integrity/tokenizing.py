@@ -1,8 +1,10 @@
-"""The gate that looks whether the tokenizer gives back the text it is given."""
+"""The gate that looks whether the tokenizer gives text back and knows where a turn ends."""
 
 from aprqa_ci.execution.formats.tokenizer import Tokenizer, load_tokenizer, tokenizer_from_gguf
 from aprqa_ci.execution.formats.weights import UnsupportedFormatError
+from aprqa_ci.execution.integrity.conversation import look_at_conversation
 from aprqa_ci.execution.integrity.finding import NotJudgedError, Observation
+from aprqa_ci.execution.integrity.special_tokens import special_token_problems
 from aprqa_ci.execution.integrity.subject import Subject
 
 __all__ = ["TEXTS", "judge_tokenizer"]
@@ -25,19 +27,27 @@ TEXTS = {
 
 
 def judge_tokenizer(subject: Subject) -> Observation:
-    """Encode and decode texts of several kinds."""
+    """Encode and decode texts of several kinds, and look at special tokens and chat template.
+
+    How tokens are marked and what the template makes of a conversation can be seen where the kind
+    of tokenizer is not read here; to pass, that alone is not enough.
+    """
     # Reads the list of tokens first: that can be damaged where the kind is not read here.
+    problems: list[str] = []
     try:
         tokens = len(subject.token_list.tokens)
+        conversation = look_at_conversation(subject)
+        problems = [*special_token_problems(subject), *conversation.problems]
         tokenizer = (
             tokenizer_from_gguf(subject.weights.metadata)
             if subject.is_gguf
             else load_tokenizer(subject.files.directory)
         )
     except UnsupportedFormatError as error:
+        if problems:
+            return Observation(problems=tuple(problems), shown="")
         msg = f"the tokenizer is of a kind that is not read here ({error})"
         raise NotJudgedError(msg) from error
-    problems = []
     for name, text in TEXTS.items():
         back, count = _round_trip(tokenizer, text)
         if not count:
@@ -47,7 +57,8 @@ def judge_tokenizer(subject: Subject) -> Observation:
     kinds = ", ".join(TEXTS)
     return Observation(
         problems=tuple(problems),
-        shown=f"{len(TEXTS)} texts ({kinds}) come back from a tokenizer of {tokens} tokens",
+        shown=f"{len(TEXTS)} texts ({kinds}) come back from a tokenizer of {tokens} tokens; "
+        f"{conversation.shown}",
     )
 
 
