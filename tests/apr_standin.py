@@ -43,7 +43,7 @@ class Behaviour:
     stderr: str = ""
     """What every ``run`` and ``serve`` writes to its errors first."""
     exit: int = 0
-    """The exit code of ``run`` and ``serve``; minus a signal's number to die by it."""
+    """The exit code of every command; minus a signal's number to die by it."""
     after: int = 0
     """The answers that come before that."""
     busy: int = 0
@@ -54,6 +54,8 @@ class Behaviour:
     """Whether it starts a process of its own that never ends."""
     models: tuple[str, ...] = ()
     """What ``/v1/models`` lists; no request is answered then that does not name the first."""
+    convert: str = ""
+    """How ``rosetta convert`` converts; see ``apr_standin_files.CONVERSIONS``."""
     extra: dict[str, Any] = field(default_factory=dict)
     """More keys of its replies."""
 
@@ -94,7 +96,9 @@ def main(arguments: list[str]) -> int:
     sys.stderr.flush()
     if behaviour.exit and not behaviour.after:
         die(behaviour.exit)
-    return {"run": run, "serve": serve}[command](behaviour, rest)
+    from tests.apr_standin_files import rosetta
+
+    return {"run": run, "serve": serve, "rosetta": rosetta}[command](behaviour, rest)
 
 
 def die(code: int) -> None:

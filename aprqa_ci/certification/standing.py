@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from aprqa_ci import __version__
 from aprqa_ci.certification.bundle import Bundle
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey, machine_of
+from aprqa_ci.execution.converters import APR_ENGINE, apr_converter
 from aprqa_ci.execution.derivable import find_model
 from aprqa_ci.execution.derived_files import already_derived
 from aprqa_ci.execution.engines.engine_options import EngineOptions, options_digest
@@ -344,12 +345,22 @@ def _files(
         OSError: what was made cannot be read.
     """
     variables, home = environment.environment, environment.home
+    converter = apr_converter(environment.engine_options.get(APR_ENGINE, {}))
     found = find_model(
-        model, format=format_, quantization=quantization, environment=variables, home=home
+        model,
+        format=format_,
+        quantization=quantization,
+        environment=variables,
+        home=home,
+        converter=converter,
     )
     if isinstance(found, ModelFiles):
         return found
     made = already_derived(
-        found.source, cache=own_cache(variables, home), quantization=found.quantization
+        found.source,
+        cache=own_cache(variables, home),
+        format=found.format,
+        quantization=found.quantization,
+        converter=converter,
     )
     return None if made is None else made.files

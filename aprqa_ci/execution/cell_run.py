@@ -15,6 +15,7 @@ from aprqa_ci.execution.cell_session import CellSession
 from aprqa_ci.execution.checks.comparison import agreement_class
 from aprqa_ci.execution.checks.files import FILE_GATES
 from aprqa_ci.execution.child import ChildDiedError, ChildTimeoutError
+from aprqa_ci.execution.converters import APR_ENGINE
 from aprqa_ci.execution.derived import CellResult, conclude_cell
 from aprqa_ci.execution.engines.interface import (
     ConfigurableEngine,
@@ -305,6 +306,7 @@ class CellRun:
             timed=machine.quiet.timed,
             scratch=self._scratch,
             environment=machine.environment.environment,
+            apr=machine.environment.engine_options.get(APR_ENGINE, {}),
             files=self._compared_files(model, None if truth == model else truth),
         )
 
@@ -320,6 +322,7 @@ class CellRun:
                 weight_error=machine.limits.classes[kind].weight_error,
                 root=machine.environment.root,
                 cache=writable_cache(machine.library.cache, self._scratch),
+                apr=machine.environment.engine_options.get(APR_ENGINE, {}),
             ),
             limits=machine.limits,
             spawn=machine.spawn,

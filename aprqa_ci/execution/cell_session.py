@@ -132,6 +132,7 @@ class CellSession:
                         model=context.model,
                         ground_truth=truth,
                         scratch=context.scratch,
+                        apr=dict(context.apr),
                     ),
                     timeout_s=self.limits.inspection_seconds(size),
                 )

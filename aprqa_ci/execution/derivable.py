@@ -1,5 +1,7 @@
 """What can be made of a model's SafeTensors where nobody has the files that a cell wants.
 
+GGUF files are made by our own converter, APR files by the engine ``apr`` where that is here.
+
 Only what was not found anywhere is made. Files that are there, and cannot be used as they lie, are
 never replaced: that would hide what is wrong with them.
 """
@@ -9,6 +11,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from aprqa_ci.execution.converters import APR_ENGINE
+from aprqa_ci.execution.derived_files import FindConverter
+from aprqa_ci.execution.engines.interface import EngineAbsentError
 from aprqa_ci.execution.formats.convert import QUANTIZATIONS
 from aprqa_ci.execution.formats.json_files import json_object, read_json_object
 from aprqa_ci.execution.formats.llama import LlamaConfig
@@ -24,6 +29,8 @@ from aprqa_ci.vocabulary import ModelFormat
 __all__ = ["Derivable", "find_model", "still_absent", "why_not_made", "why_not_made_of"]
 
 _FLOAT32 = 4
+_WIDENED = 2
+"""How many times as large an APR file is at most: 16 bits were seen to become 32."""
 _GB = 10**9
 
 
@@ -32,21 +39,29 @@ class Derivable:
     """Files that are nowhere, and what they can be made of."""
 
     source: ModelFiles
-    quantization: str
+    format: ModelFormat
+    quantization: str | None
     absent: ModelNotFoundError
     """Where the files were looked for."""
     size_bytes: int
     """About how large the file will be; more than that only for sources of less than 16 bits."""
-    tensor_bytes: int
-    """The largest matrix in 32 bits: a conversion holds one at a time."""
+    tensor_bytes: int = 0
+    """The largest matrix in 32 bits: our own conversion holds one at a time."""
+
+    @property
+    def name(self) -> str:
+        """What is made, in words."""
+        return f"{self.format} {self.quantization}" if self.quantization else str(self.format)
 
     def lack_of_memory(self, limits: Limits, free_mb: int) -> str:
         """Say that too little memory is free to make it; nothing if enough is, or 0 is known."""
         needed = int(self.tensor_bytes * limits.convert_memory_factor) >> 20
+        if self.format is ModelFormat.APR:
+            needed = limits.memory_needed_mb(APR_ENGINE, self.source.size_bytes)
         if not needed > free_mb > 0:
             return ""
         return (
-            f"about {needed} MiB of memory are needed to make gguf {self.quantization} of "
+            f"about {needed} MiB of memory are needed to make {self.name} of "
             f"SafeTensors; {free_mb} MiB are free"
         )
 
@@ -56,8 +71,8 @@ class Derivable:
         if free / _GB >= needed:
             return ""
         return (
-            f"{free / _GB:.1f} GB are free at {cache}; {needed:.1f} GB are needed to make gguf "
-            f"{self.quantization} of SafeTensors"
+            f"{free / _GB:.1f} GB are free at {cache}; {needed:.1f} GB are needed to make "
+            f"{self.name} of SafeTensors"
         )
 
 
@@ -68,6 +83,7 @@ def find_model(
     quantization: str | None,
     environment: Mapping[str, str],
     home: Path,
+    converter: FindConverter,
 ) -> ModelFiles | Derivable:
     """Find the files of a model in one format, or else what they can be made of.
 
@@ -80,6 +96,7 @@ def find_model(
         quantization: the quantization wanted.
         environment: the environment variables.
         home: the user's home directory.
+        converter: finds what converts APR files.
 
     Raises:
         ModelNotFoundError: the files are there and cannot be used, or they are not and cannot be
@@ -92,23 +109,33 @@ def find_model(
         if not error.nowhere:
             raise
         absent = error
-    reason = why_not_made(format, quantization)
-    if reason or quantization is None:
+    if reason := why_not_made(format, quantization, converter):
         raise still_absent(absent, f"it cannot be made here {reason}")
     try:
         source = find(format=ModelFormat.SAFETENSORS, quantization=None)
+        size = source.size_bytes
+        if format is ModelFormat.APR:
+            # What its converter knows is for that to say.
+            return Derivable(
+                source=source,
+                format=format,
+                quantization=None,
+                absent=absent,
+                size_bytes=_WIDENED * size,
+            )
         path = source.directory / "config.json"
         config = LlamaConfig.from_config_json(read_json_object(path), path)
-        size = source.size_bytes
     except ModelNotFoundError as error:
         why = f"it cannot be made here of SafeTensors: {error.what.rstrip(':')}"
         raise still_absent(absent, why) from error
     except (FormatError, OSError) as error:
         why = f"it cannot be made here of the SafeTensors: {error}"
         raise still_absent(absent, why) from error
+    assert quantization is not None  # noqa: S101 - else it is not made, as asked above
     bits = quantization_catalogue()[quantization].bits_per_weight
     return Derivable(
         source=source,
+        format=format,
         quantization=quantization,
         absent=absent,
         size_bytes=int(size * bits / placement_facts().bits[ModelFormat.SAFETENSORS]),
@@ -123,8 +150,18 @@ def still_absent(absent: ModelNotFoundError, reason: str) -> ModelNotFoundError:
     return ModelNotFoundError(absent.what, (*absent.looked_at, reason))
 
 
-def why_not_made(format: ModelFormat, quantization: str | None) -> str:  # noqa: A002 - the word of the field
+def why_not_made(
+    format: ModelFormat,  # noqa: A002 - the word of the field
+    quantization: str | None,
+    converter: FindConverter,
+) -> str:
     """Return what keeps files of that kind from being made of any model; nothing if some are."""
+    if format is ModelFormat.APR:
+        try:
+            converter()
+        except EngineAbsentError as error:
+            return f"as {format}: {error}"
+        return ""
     if format is not ModelFormat.GGUF:
         return f"as {format}"
     if quantization not in QUANTIZATIONS:
@@ -133,8 +170,10 @@ def why_not_made(format: ModelFormat, quantization: str | None) -> str:  # noqa:
     return ""
 
 
-def why_not_made_of(config: bytes) -> str:
+def why_not_made_of(config: bytes, format: ModelFormat) -> str:  # noqa: A002 - the word of the field
     """Return why nothing is made of a model with that ``config.json``; nothing if it is."""
+    if format is ModelFormat.APR:
+        return ""
     try:
         LlamaConfig.from_config_json(json_object(config, Path("config.json")))
     except FormatError as error:

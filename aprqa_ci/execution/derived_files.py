@@ -21,6 +21,7 @@ from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 from aprqa_ci import __version__
 from aprqa_ci.errors import InputError
+from aprqa_ci.execution.engines.interface import EngineAbsentError
 from aprqa_ci.execution.formats.convert import (
     convert_gguf_to_safetensors,
     convert_safetensors_to_gguf,
@@ -28,6 +29,7 @@ from aprqa_ci.execution.formats.convert import (
 from aprqa_ci.execution.formats.safetensors import open_safetensors
 from aprqa_ci.execution.integrity.digests import model_paths
 from aprqa_ci.execution.model_files import ModelFiles, Origin
+from aprqa_ci.execution.weight_files import INDEX_NAME
 from aprqa_ci.files import sha256_file
 from aprqa_ci.vocabulary import ModelFormat
 from aprqa_ci.wire import WireModel, digest_of, pretty_json, read_wire
@@ -36,15 +38,21 @@ __all__ = [
     "ConvertsFiles",
     "Derivation",
     "DerivedFile",
+    "FindConverter",
     "already_derived",
     "counterpart_format",
     "derive",
+    "no_converter",
     "source_digest",
     "stored_precision",
 ]
 
 _RECORD = "derived.json"
-_NAMES = {ModelFormat.GGUF: "model.gguf", ModelFormat.SAFETENSORS: "model.safetensors"}
+_NAMES = {
+    ModelFormat.GGUF: "model.gguf",
+    ModelFormat.SAFETENSORS: "model.safetensors",
+    ModelFormat.APR: "model.apr",
+}
 _PRECISIONS: Mapping[str, str] = {"F16": "f16", "BF16": "bf16"}
 
 
@@ -59,8 +67,9 @@ class ConvertsFiles(Protocol):
         """Write ``target``, which is not there yet, and return the call that was made.
 
         Raises:
-            EngineAbsentError: the converter is not here.
+            EngineAbsentError: the converter is not here, or did not do what it says.
             ModelLoadError: it looked at the source and could not convert it.
+            MemoryError: there is not enough memory.
         """
         ...
 
@@ -73,6 +82,16 @@ Raises:
 """
 
 
+def no_converter() -> tuple[ConvertsFiles, str]:
+    """Stand for a machine that has no converter of APR files.
+
+    Raises:
+        EngineAbsentError: always.
+    """
+    what = "nothing here converts APR files"
+    raise EngineAbsentError(what)
+
+
 class Derivation(WireModel, frozen=True, kw_only=True):
     """What a derived file was made from, and how."""
 
@@ -82,7 +101,8 @@ class Derivation(WireModel, frozen=True, kw_only=True):
     """SHA-256 of each file of the source, by name."""
     format: ModelFormat
     precision: str
-    """What the weights are written as, for example ``f16``."""
+    """What the weights are written as, for example ``f16``; empty where the converter of APR files
+    decides."""
     tool: str
     """What wrote it, with its version."""
 
@@ -132,13 +152,29 @@ def source_digest(source: Mapping[str, str]) -> str:
     return digest_of(dict(source))
 
 
-def already_derived(source: ModelFiles, *, cache: Path, quantization: str) -> DerivedFile | None:
-    """Return the GGUF file that was made of SafeTensors, or nothing if it is not there, whole.
+def already_derived(
+    source: ModelFiles,
+    *,
+    cache: Path,
+    format: ModelFormat,  # noqa: A002 - the word of the field
+    quantization: str | None,
+    converter: FindConverter,
+) -> DerivedFile | None:
+    """Return the file that was made of SafeTensors, or nothing if it is not there, whole.
+
+    Args:
+        source: the SafeTensors.
+        cache: our own cache directory.
+        format: what was made of them.
+        quantization: what they were written as.
+        converter: finds what converts APR files.
 
     Raises:
+        FormatError: the source is damaged.
+        EngineAbsentError: there is no converter of APR files, whose version would be known.
         OSError: the cache or the source cannot be read, or a directory is a link.
     """
-    derivation = _to_gguf(source, quantization)
+    derivation, _ = _derivation(source, format, quantization, converter)
     place = cache.resolve()
     for name in ("derived", derivation.key[:2], derivation.key):
         place /= name
@@ -150,41 +186,35 @@ def already_derived(source: ModelFiles, *, cache: Path, quantization: str) -> De
 
 
 def derive(
-    source: ModelFiles, *, cache: Path, converter: FindConverter, quantization: str | None = None
+    source: ModelFiles,
+    *,
+    cache: Path,
+    converter: FindConverter,
+    format: ModelFormat | None = None,  # noqa: A002 - the word of the field
+    quantization: str | None = None,
 ) -> DerivedFile:
-    """Return the source in the other format; made if it is not there yet.
+    """Return the source in another format; made if it is not there yet.
 
-    SafeTensors become GGUF of their own precision, or of that which is asked for; GGUF and APR
-    become SafeTensors with the same numbers.
+    SafeTensors become GGUF of their own precision, or of that which is asked for, or APR; GGUF and
+    APR become SafeTensors with the same numbers.
 
     Args:
         source: the model.
         cache: our own cache directory; made if it is missing.
         converter: finds what converts APR files.
+        format: what is made; without one, the format that the source is compared in.
         quantization: what SafeTensors are written as.
 
     Raises:
         FormatError: the source is damaged.
         UnsupportedFormatError: the architecture or a type is not known to our converter.
-        EngineAbsentError: there is no converter of APR files.
+        EngineAbsentError: there is no converter of APR files, or it did not do what it says.
         ModelLoadError: the converter could not convert the source.
         OSError: the cache cannot be written, or one of its directories is a link.
+        ValueError: nothing makes that format of the source.
     """
-    apr: ConvertsFiles | None = None
-    if source.format is ModelFormat.SAFETENSORS:
-        derivation = _to_gguf(source, quantization or stored_precision(source))
-    else:
-        tool, precision = _our_converter(), "f32"
-        if source.format is ModelFormat.APR:
-            apr, tool = converter()
-            precision = "as converted"
-        derivation = Derivation(
-            source_format=source.format,
-            source=_digests(source),
-            format=ModelFormat.SAFETENSORS,
-            precision=precision,
-            tool=tool,
-        )
+    wanted = counterpart_format(source.format) if format is None else format
+    derivation, apr = _derivation(source, wanted, quantization, converter)
     place = _own_directory(cache, source, "derived", derivation.key[:2]) / derivation.key
     found = _found(place, derivation)
     if found is not None:
@@ -194,6 +224,11 @@ def derive(
         content = temporary / "content"
         _convert(source, content, derivation, apr)
         files = {path.name: sha256_file(path) for path in sorted(content.iterdir())}
+        if files[_NAMES[derivation.format]] in derivation.source.values():
+            # The bytes of one format are never those of another: a copy would be compared with
+            # itself.
+            what = f"{derivation.tool} made a copy of its source and called it {derivation.format}"
+            raise EngineAbsentError(what)
         record = _Record(derivation=derivation, files=files)
         (content / _RECORD).write_bytes(pretty_json(record))
         return _put(content, place, record, source)
@@ -205,19 +240,43 @@ def _our_converter() -> str:
     return f"aprqa-ci/{__version__} gguf/{version('gguf')}"
 
 
-def _to_gguf(source: ModelFiles, precision: str) -> Derivation:
-    return Derivation(
+def _derivation(
+    source: ModelFiles,
+    format_: ModelFormat,
+    quantization: str | None,
+    converter: FindConverter,
+) -> tuple[Derivation, ConvertsFiles | None]:
+    """Say what is made of what, and by what; the converter of APR files only where it is needed."""
+    apr: ConvertsFiles | None = None
+    tool = _our_converter()
+    match source.format, format_:
+        case ModelFormat.SAFETENSORS, ModelFormat.GGUF:
+            precision = quantization or stored_precision(source)
+        case ModelFormat.GGUF, ModelFormat.SAFETENSORS:
+            precision = "f32"
+        case (ModelFormat.SAFETENSORS, ModelFormat.APR) | (
+            ModelFormat.APR,
+            ModelFormat.SAFETENSORS,
+        ):
+            precision = ""
+            apr, tool = converter()
+        case _:
+            what = f"nothing makes {format_} of {source.format}"
+            raise ValueError(what)
+    derivation = Derivation(
         source_format=source.format,
         source=_digests(source),
-        format=ModelFormat.GGUF,
+        format=format_,
         precision=precision,
-        tool=_our_converter(),
+        tool=tool,
     )
+    return derivation, apr
 
 
 def _digests(source: ModelFiles) -> dict[str, str]:
+    # A GGUF file has configuration and tokenizer in itself.
     paths = {path.name: path for path in source.weights}
-    if source.format is ModelFormat.SAFETENSORS:
+    if source.format is not ModelFormat.GGUF:
         paths = model_paths(source)
     return {name: sha256_file(path) for name, path in sorted(paths.items())}
 
@@ -277,12 +336,16 @@ def _convert(
         convert_gguf_to_safetensors(source.weights[0], content, derivation.precision)
     else:
         content.mkdir()
-        apr.convert(source.weights[0], content / _NAMES[ModelFormat.SAFETENSORS])
-        # Configuration and tokenizer are not part of a SafeTensors file, and decide its answers.
-        for name, path in model_paths(source).items():
-            beside = content / Path(name).name
-            if path not in source.weights and not beside.exists():
-                shutil.copyfile(path, beside)
+        apr.convert(_whole(source), content / _NAMES[derivation.format])
+        # Configuration and tokenizer lie beside the weights, and decide the answers.
+        for path in model_paths(source).values():
+            if path not in source.weights and path.name != INDEX_NAME:
+                shutil.copyfile(path, content / path.name)
+
+
+def _whole(source: ModelFiles) -> Path:
+    """Return the one path that stands for all weights: the file, or the index of the shards."""
+    return source.weights[0] if len(source.weights) == 1 else source.directory / INDEX_NAME
 
 
 def _put(content: Path, place: Path, record: _Record, source: ModelFiles) -> DerivedFile:

@@ -11,7 +11,8 @@ from typing import Self, assert_never
 
 from aprqa_ci.execution.asking import Asker, Question, ServeAsker, asker_for
 from aprqa_ci.execution.comparing import judge_files
-from aprqa_ci.execution.derived_files import ConvertsFiles, derive
+from aprqa_ci.execution.converters import apr_converter
+from aprqa_ci.execution.derived_files import derive
 from aprqa_ci.execution.engines.interface import (
     DescribedSession,
     Device,
@@ -113,7 +114,12 @@ class Desk:
         )
 
     def _compare(self, request: CompareWeights) -> Reply:
-        found = compare_weights(request.model, request.ground_truth, scratch=request.scratch)
+        found = compare_weights(
+            request.model,
+            request.ground_truth,
+            scratch=request.scratch,
+            converter=apr_converter(request.apr),
+        )
         return WeightsCompared(
             tensors=found.tensors,
             worst_tensor=found.worst_tensor,
@@ -149,7 +155,8 @@ class Desk:
             found = derive(
                 request.model,
                 cache=request.cache,
-                converter=_apr_converter,
+                converter=apr_converter(request.apr),
+                format=request.format,
                 quantization=request.quantization,
             )
         except UnsupportedFormatError as error:
@@ -257,15 +264,6 @@ class _Pieces:
         if self.first_ms is None:
             self.first_ms = (time.perf_counter() - self._started) * 1000
         self.texts.append(text)
-
-
-def _apr_converter() -> tuple[ConvertsFiles, str]:
-    engine = engine_named("apr")
-    info = describe(engine)
-    if not info.available or not isinstance(engine, ConvertsFiles):
-        what = f"APR files are converted by the engine apr: {info.reason or 'it does not convert'}"
-        raise EngineAbsentError(what)
-    return engine, f"apr/{info.version or 'unknown'}"
 
 
 def _resident_mb() -> int:

@@ -3,13 +3,13 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aprqa_ci.execution.checks.open_cell import Finding
 from aprqa_ci.execution.child import CellChild, ChildDiedError, ChildTimeoutError
 from aprqa_ci.execution.derived_files import counterpart_format
-from aprqa_ci.execution.engines.interface import EngineAbsentError
+from aprqa_ci.execution.engines.interface import EngineAbsentError, OptionValue
 from aprqa_ci.execution.engines.registry import engine_for
 from aprqa_ci.execution.limits import Limits
 from aprqa_ci.execution.lost_session import LostSessionError, lost_by
@@ -63,6 +63,8 @@ class ComparedWith:
     """What the path of a reference file starts from."""
     cache: Path
     """Where converted files are kept."""
+    apr: Mapping[str, OptionValue] = field(default_factory=dict)
+    """What the converter of APR files is told."""
 
 
 class FileComparisons:
@@ -156,9 +158,8 @@ class FileComparisons:
         Raises:
             LostSessionError: it could not be converted.
         """
-        reply = self._request(
-            Derive(model=self._model, cache=self._with.cache), "converting the files"
-        )
+        asked = Derive(model=self._model, cache=self._with.cache, apr=dict(self._with.apr))
+        reply = self._request(asked, "converting the files")
         if isinstance(reply, LoadFailed):
             # The engine loaded what our converter does not read; that is no verdict on the model.
             cause = Cause(kind="infrastructure", word="not-converted")

@@ -8,6 +8,7 @@ from threading import Event, Lock
 from typing import Protocol
 
 from aprqa_ci.execution.child import CellChild, Children
+from aprqa_ci.execution.converters import APR_ENGINE
 from aprqa_ci.execution.derived import CellResult
 from aprqa_ci.execution.engines.engine_options import EngineOptions
 from aprqa_ci.execution.limits import load_limits
@@ -89,6 +90,7 @@ class Machine:
             spawn=self.spawn,
             digests=digests and self._note_digests,
             asking=self.quiet.asking,
+            apr=environment.engine_options.get(APR_ENGINE, {}),
         )
         self._take_digests = digests
         self._sink = sink

@@ -2,12 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import MappingProxyType
 
 from aprqa_ci.execution.child import CellChild, ChildDiedError, ChildTimeoutError
 from aprqa_ci.execution.derivable import Derivable, still_absent
+from aprqa_ci.execution.engines.interface import OptionValue
 from aprqa_ci.execution.host import available_memory_mb
 from aprqa_ci.execution.limits import Limits
 from aprqa_ci.execution.protocol import Derive, Derived, OutOfMemory
@@ -24,6 +26,7 @@ def make_files(
     limits: Limits,
     spawn: Callable[[], CellChild],
     asking: Callable[[], AbstractContextManager[object]],
+    apr: Mapping[str, OptionValue] = MappingProxyType({}),
 ) -> Derived:
     """Make the files, unless the cache has them.
 
@@ -33,6 +36,7 @@ def make_files(
         limits: how long it may take, and how much memory.
         spawn: starts a child process.
         asking: held while it computes.
+        apr: what the converter of APR files is told.
 
     Raises:
         ModelNotFoundError: they could not be made, so they are still nowhere.
@@ -40,8 +44,14 @@ def make_files(
         OSError: too little of the disk is free, or the cache cannot be written.
     """
     _require_room(found, cache, limits)
-    doing = f"making gguf {found.quantization} of {found.source.directory}"
-    request = Derive(model=found.source, cache=cache, quantization=found.quantization)
+    doing = f"making {found.name} of {found.source.directory}"
+    request = Derive(
+        model=found.source,
+        cache=cache,
+        format=found.format,
+        quantization=found.quantization,
+        apr=dict(apr),
+    )
     try:
         with asking(), spawn() as child:
             reply = child.request(

@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from aprqa_ci.execution.child import CellChild, ChildDiedError, ChildTimeoutError
+from aprqa_ci.execution.converters import apr_converter
 from aprqa_ci.execution.derivable import Derivable, find_model
-from aprqa_ci.execution.engines.interface import Sampling
+from aprqa_ci.execution.engines.interface import OptionValue, Sampling
 from aprqa_ci.execution.limits import Limits
 from aprqa_ci.execution.made_files import make_files
 from aprqa_ci.execution.model_files import ModelFiles
@@ -57,6 +59,7 @@ class ModelLibrary:
         spawn: Callable[[], CellChild],
         digests: Callable[[str, str, Mapping[str, str]], None] | None,
         asking: Callable[[], AbstractContextManager[object]],
+        apr: Mapping[str, OptionValue] = MappingProxyType({}),
     ) -> None:
         self._environment = environment
         self._home = home
@@ -65,6 +68,7 @@ class ModelLibrary:
         self._spawn = spawn
         self._digests = digests
         self._asking = asking
+        self._apr = apr
         self._files: Once[_Key, ModelFiles] = Once()
         self._inspections: Once[_Key, tuple[InspectedGate, ...]] = Once()
         self._answers: Once[str, tuple[str, ...] | str] = Once()
@@ -90,6 +94,7 @@ class ModelLibrary:
                 limits=self._limits,
                 spawn=self._spawn,
                 asking=self._asking,
+                apr=self._apr,
             )
             self.note_derived(playbook, found.source, made)
             return replace(made.files, quantization=quantization)
@@ -105,6 +110,7 @@ class ModelLibrary:
             quantization=quantization,
             environment=self._environment,
             home=self._home,
+            converter=apr_converter(self._apr),
         )
 
     def source(

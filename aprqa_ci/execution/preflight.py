@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from aprqa_ci.execution.converters import APR_ENGINE, apr_converter
 from aprqa_ci.execution.derivable import Derivable, find_model
 from aprqa_ci.execution.engines.engine_options import EngineOptions
 from aprqa_ci.execution.engines.interface import EngineAbsentError
@@ -171,6 +172,7 @@ def _of_model(
             quantization=cell.quantization,
             environment=world.environment,
             home=world.home,
+            converter=apr_converter(world.engine_options.get(APR_ENGINE, {})),
         )
         size = found.size_bytes
     except (ModelNotFoundError, OSError) as error:

@@ -14,7 +14,7 @@ import msgspec
 from aprqa_ci.execution.engines.interface import OptionValue, Sampling
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.planning.comparisons import Comparisons
-from aprqa_ci.vocabulary import Backend, Modality
+from aprqa_ci.vocabulary import Backend, Modality, ModelFormat
 from aprqa_ci.wire import WireModel
 
 __all__ = [
@@ -76,6 +76,8 @@ class CompareWeights(_Request, frozen=True, kw_only=True, tag="compare-weights")
     model: ModelFiles
     ground_truth: ModelFiles | None
     scratch: Path
+    apr: dict[str, OptionValue] = msgspec.field(default_factory=dict)
+    """What the converter of APR files is told."""
 
 
 class JudgeFiles(_Request, frozen=True, kw_only=True, tag="judge-files"):
@@ -92,12 +94,16 @@ class JudgeFiles(_Request, frozen=True, kw_only=True, tag="judge-files"):
 
 
 class Derive(_Request, frozen=True, kw_only=True, tag="derive"):
-    """Convert the model's files to the other format, unless that was done before."""
+    """Convert the model's files to another format, unless that was done before."""
 
     model: ModelFiles
     cache: Path
+    format: ModelFormat | None = None
+    """What is made; without one, the format that the files are compared in."""
     quantization: str | None = None
     """What SafeTensors are written as; without one, in their own precision."""
+    apr: dict[str, OptionValue] = msgspec.field(default_factory=dict)
+    """What the converter of APR files is told."""
 
 
 class Open(_Request, frozen=True, kw_only=True, tag="open"):

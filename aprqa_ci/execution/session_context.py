@@ -47,4 +47,6 @@ class SessionContext:
     scratch: Path
     files: ComparedFiles
     """What the cell's files are compared with."""
+    apr: Mapping[str, OptionValue] = field(default_factory=dict)
+    """What the converter of APR files is told on this machine."""
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -1,10 +1,12 @@
 """Comparing weights, tensor by tensor, after conversion and back.
 
 SafeTensors go forth to GGUF and back. A GGUF file is compared with the SafeTensors ground truth;
-without one it goes forth to SafeTensors and back.
+without one it goes forth to SafeTensors and back. An APR file is converted to SafeTensors, which
+are compared with the ground truth.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from aprqa_ci.execution.derived_files import FindConverter, no_converter
 from aprqa_ci.execution.engines.interface import EngineAbsentError, ModelLoadError
 from aprqa_ci.execution.formats.convert import (
     convert_gguf_to_safetensors,
@@ -21,7 +24,7 @@ from aprqa_ci.execution.formats.gguf import open_gguf
 from aprqa_ci.execution.formats.json_files import read_json_object
 from aprqa_ci.execution.formats.llama import LlamaConfig, as_hf_tensor, gguf_name
 from aprqa_ci.execution.formats.safetensors import open_safetensors
-from aprqa_ci.execution.formats.weights import FormatError, UnsupportedFormatError
+from aprqa_ci.execution.formats.weights import FormatError, UnsupportedFormatError, WeightFile
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.vocabulary import ModelFormat
 
@@ -64,26 +67,32 @@ def relative_error(ours: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32
 
 
 def compare_weights(
-    model: ModelFiles, ground_truth: ModelFiles | None, *, scratch: Path
+    model: ModelFiles,
+    ground_truth: ModelFiles | None,
+    *,
+    scratch: Path,
+    converter: FindConverter = no_converter,
 ) -> WeightComparison:
     """Compare a model's weights with those that they must be.
 
     Args:
-        model: SafeTensors or GGUF.
-        ground_truth: the SafeTensors that a GGUF file must agree with, if there are any.
+        model: the model.
+        ground_truth: the SafeTensors that a GGUF or APR file must agree with, if there are any.
         scratch: an empty directory for converted files.
+        converter: finds what converts APR files.
 
     Raises:
         ModelLoadError: a file is damaged.
-        EngineAbsentError: the architecture or a type is not known to the converters.
+        EngineAbsentError: the architecture or a type is not known to the converters, or there is
+            no converter of APR files.
     """
     with _format_errors():
         if model.format is ModelFormat.SAFETENSORS:
             target = scratch / "forth.gguf"
             convert_safetensors_to_gguf(model.directory, target, "f32", weights=model.weights)
             return _compare(target, model)
-        if model.format is not ModelFormat.GGUF:
-            return _nothing(f"no converter for {model.format} is here")
+        if model.format is ModelFormat.APR:
+            return _compare_apr(model, ground_truth, scratch / "model.safetensors", converter)
         if len(model.weights) > 1:
             return _nothing("a split GGUF file is not compared")
         if ground_truth is not None and ground_truth.format is ModelFormat.SAFETENSORS:
@@ -99,32 +108,70 @@ def compare_weights(
         return _compare(model.weights[0], converted)
 
 
+def _compare_apr(
+    model: ModelFiles, truth: ModelFiles | None, target: Path, converter: FindConverter
+) -> WeightComparison:
+    if truth is None or truth.format is not ModelFormat.SAFETENSORS:
+        return _nothing("there are no SafeTensors that the APR file could be compared with")
+    apr, _ = converter()
+    try:
+        apr.convert(model.weights[0], target)
+    except ModelLoadError as error:
+        # That its converter does not take a file is no verdict on what the engine runs.
+        return _nothing(f"the APR file was not converted: {error}")
+    tied = read_json_object(truth.directory / "config.json").get("tie_word_embeddings") is True
+    with (
+        closing(open_safetensors([target])) as ours,
+        closing(open_safetensors(truth.weights)) as theirs,
+    ):
+        return _worst(theirs, ours.tensors.keys(), ours.load, model.weights[0].name, tied=tied)
+
+
 def _compare(gguf: Path, safetensors: ModelFiles) -> WeightComparison:
     source = safetensors.directory / "config.json"
     config = LlamaConfig.from_config_json(read_json_object(source), source)
-    worst, name_of_worst, compared, exact = -1.0, "", 0, True
     with (
         closing(open_gguf(gguf)) as ours,
         closing(open_safetensors(safetensors.weights)) as theirs,
     ):
-        for name in theirs.tensors:
-            other = gguf_name(name)
-            if other is None or other not in ours.tensors:
-                if name == "lm_head.weight" and config.tied_embeddings:
-                    continue
-                return WeightComparison(
-                    tensors=compared + 1,
-                    worst_tensor=name,
-                    worst_error=float("inf"),
-                    exact=False,
-                    reason=f"{name} is missing in {gguf.name}",
-                )
-            left = as_hf_tensor(other, ours.load(other), config)
-            error = relative_error(left, theirs.load(name))
-            exact = exact and error == 0.0
-            compared += 1
-            if error > worst:
-                worst, name_of_worst = error, name
+        stored = {
+            name: other
+            for name in theirs.tensors
+            if (other := gguf_name(name)) is not None and other in ours.tensors
+        }
+
+        def load(name: str) -> npt.NDArray[np.float32]:
+            return as_hf_tensor(stored[name], ours.load(stored[name]), config)
+
+        return _worst(theirs, stored.keys(), load, gguf.name, tied=config.tied_embeddings)
+
+
+def _worst(
+    theirs: WeightFile,
+    ours: AbstractSet[str],
+    load: Callable[[str], npt.NDArray[np.float32]],
+    place: str,
+    *,
+    tied: bool,
+) -> WeightComparison:
+    """Return how far the worst tensor is from theirs; ``load`` gives those whose names are ours."""
+    worst, name_of_worst, compared, exact = -1.0, "", 0, True
+    for name in theirs.tensors:
+        if name not in ours:
+            if name == "lm_head.weight" and tied:
+                continue
+            return WeightComparison(
+                tensors=compared + 1,
+                worst_tensor=name,
+                worst_error=float("inf"),
+                exact=False,
+                reason=f"{name} is missing in {place}",
+            )
+        error = relative_error(load(name), theirs.load(name))
+        exact = exact and error == 0.0
+        compared += 1
+        if error > worst:
+            worst, name_of_worst = error, name
     if not compared:
         return _nothing("the model has no tensors")
     return WeightComparison(

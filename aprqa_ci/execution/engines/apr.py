@@ -1,20 +1,19 @@
 """The apr engine: SafeTensors, APR and GGUF files, through the ``apr`` command-line tool.
 
 A session holds one ``apr serve``, so the model is loaded once. Where the tool has no usable server
-it runs ``apr run`` for each prompt, and says so in the evidence. The tool gets a home of its own,
-empty: it looks into caches of other programs, and has been seen to take another model's tokenizer
-there.
+it runs ``apr run`` for each prompt, and says so in the evidence. It also converts files.
 """
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, Self
 
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.execution.engines.apr_cli import serve_arguments
 from aprqa_ci.execution.engines.apr_faults import EndAs, end_as
+from aprqa_ci.execution.engines.apr_files import AprFiles
 from aprqa_ci.execution.engines.apr_model import describe_model
 from aprqa_ci.execution.engines.apr_opening import (
     NoServerError,
@@ -22,7 +21,12 @@ from aprqa_ci.execution.engines.apr_opening import (
     open_for_prompts,
     open_served,
 )
-from aprqa_ci.execution.engines.apr_process import AprAbsentError, AprTool, find_apr
+from aprqa_ci.execution.engines.apr_process import (
+    AprAbsentError,
+    AprTool,
+    find_apr,
+    private_environment,
+)
 from aprqa_ci.execution.engines.apr_prompts import AprPromptSession
 from aprqa_ci.execution.engines.apr_served import AprServedSession
 from aprqa_ci.execution.engines.interface import (
@@ -31,7 +35,6 @@ from aprqa_ci.execution.engines.interface import (
     EngineInfo,
     OptionValue,
 )
-from aprqa_ci.execution.engines.server_process import HIDDEN_GPUS
 from aprqa_ci.execution.gpu_devices import GpuDevice, RunCommand, run_command, visible_devices
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.vocabulary import Backend, ModelFormat
@@ -173,13 +176,9 @@ class AprEngine:
             raise EngineAbsentError(what)
         known = describe_model(model)
         with contextlib.ExitStack() as stack:
-            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="aprqa-apr-"))
-            environment = {**self._environment, "HOME": home, "HF_HUB_OFFLINE": "1"}
-            for name in ("HF_HOME", "HUGGINGFACE_HUB_CACHE", "HF_HUB_CACHE"):
-                environment.pop(name, None)
-            if backend is Backend.CPU:
-                # --no-gpu has been seen to be ignored; a device that is hidden cannot be used.
-                environment.update(HIDDEN_GPUS)
+            environment = stack.enter_context(
+                private_environment(self._environment, gpu=backend is Backend.GPU)
+            )
             kept = contextlib.ExitStack()
             opening = Opening(
                 tool=tool,
@@ -195,6 +194,19 @@ class AprEngine:
             session = self._session(opening)
             kept.push(stack.pop_all())
             return session
+
+    def convert(self, source: Path, target: Path) -> str:
+        """Convert a file between formats; see ``derived_files.ConvertsFiles``.
+
+        Raises:
+            EngineAbsentError: the tool is not here or at fault.
+            ModelLoadError: it says that it cannot convert the source.
+            MemoryError: there is not enough memory.
+        """
+        return self._files().convert(source, target)
+
+    def _files(self) -> AprFiles:
+        return AprFiles(self._found(), environment=self._environment)
 
     def _session(self, opening: Opening) -> AprServedSession | AprPromptSession:
         if not self._use_server:

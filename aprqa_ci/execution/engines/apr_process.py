@@ -8,16 +8,24 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Final
 
 from aprqa_ci.execution.engines.apr_cli import AprCompleted, quote
+from aprqa_ci.execution.engines.server_process import HIDDEN_GPUS
 from aprqa_ci.execution.processes import die_with_parent
 from aprqa_ci.plain_text import strip_ansi
 
-__all__ = ["AprAbsentError", "AprTimeoutError", "AprTool", "find_apr", "run_apr"]
+__all__ = [
+    "AprAbsentError",
+    "AprTimeoutError",
+    "AprTool",
+    "find_apr",
+    "private_environment",
+    "run_apr",
+]
 
 MAX_OUTPUT_BYTES: Final = 16 << 20
 """The most that is read of either output; a tool that writes more is ended."""
@@ -27,6 +35,7 @@ _COMMANDS = re.compile(r"^ {2,}([a-z][a-z-]*)\b", re.MULTILINE)
 _OWN_COMMANDS = frozenset({"run", "inspect", "validate", "rosetta"})
 """Commands that the tool has and no other program of its name would have together."""
 _POLL_S = 0.1
+_CACHES = ("HF_HOME", "HUGGINGFACE_HUB_CACHE", "HF_HUB_CACHE")
 
 
 class AprAbsentError(Exception):
@@ -45,6 +54,26 @@ class AprTool:
     version: str
     commands: frozenset[str]
     """The names of its commands, as its help lists them."""
+
+
+@contextlib.contextmanager
+def private_environment(
+    environment: Mapping[str, str], *, gpu: bool = False
+) -> Iterator[dict[str, str]]:
+    """Give the tool an environment with an empty home, and no network to fetch models by.
+
+    It looks into caches of other programs, and has been seen to take another model's tokenizer
+    there.
+
+    Args:
+        environment: the environment variables.
+        gpu: whether it may see GPUs. ``--no-gpu`` has been seen to be ignored; a device that is
+            hidden cannot be used.
+    """
+    with tempfile.TemporaryDirectory(prefix="aprqa-apr-") as home:
+        kept = {name: value for name, value in environment.items() if name not in _CACHES}
+        hidden = {} if gpu else HIDDEN_GPUS
+        yield {**kept, "HOME": home, "HF_HUB_OFFLINE": "1", **hidden}
 
 
 def find_apr(

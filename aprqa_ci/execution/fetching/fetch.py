@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from aprqa_ci.execution.converters import apr_converter
 from aprqa_ci.execution.derivable import Derivable, find_model, why_not_made, why_not_made_of
 from aprqa_ci.execution.fetching.choosing import WantedVariant, choose_files
 from aprqa_ci.execution.fetching.hub import Hub, HubError, HubFile, Listing
@@ -202,16 +203,15 @@ def _lies_here(variant: WantedVariant, world: FetchWorld) -> bool:
             quantization=variant.quantization,
             environment={**world.environment, "HF_HUB_CACHE": str(world.cache)},
             home=world.home,
+            converter=apr_converter(),
         )
     except ModelNotFoundError:
         return False
-    made = isinstance(found, Derivable)
     files = found.source if isinstance(found, Derivable) else found
     if files.source == HUB_SOURCE:
         return False
-    how = "to be made of the SafeTensors there, " if made else ""
-    told = f"{files.directory}: {how}nothing to fetch"
-    world.say(f"{variant.model.hf_repo} {variant.name}: {told}")
+    how = "to be made of the SafeTensors there, " if files is not found else ""
+    world.say(f"{variant.model.hf_repo} {variant.name}: {files.directory}: {how}nothing to fetch")
     return True
 
 
@@ -279,7 +279,7 @@ class _Asking:
         Raises:
             HubError: the configuration cannot be had.
         """
-        if reason := why_not_made(variant.format, variant.quantization):
+        if reason := why_not_made(variant.format, variant.quantization, apr_converter()):
             return f"it is not made here {reason}"
         repo = variant.model.hf_repo
         found = self._listed(repo, variant.model.revision or _DEFAULT_REVISION)
@@ -290,7 +290,7 @@ class _Asking:
         config = next((file for file in files if PurePosixPath(file.path).name == _CONFIG), None)
         if config is None:
             return f"it is not made here of SafeTensors without {_CONFIG}"
-        if reason := why_not_made_of(self._read(found.listing, config)):
+        if reason := why_not_made_of(self._read(found.listing, config), variant.format):
             return f"it is not made here of the SafeTensors: {reason}"
         found.variants[variant.name] = files
         found.derived.append(variant.name)

@@ -10,6 +10,7 @@ import pytest
 
 from aprqa_ci.errors import InputError
 from aprqa_ci.execution.derivable import Derivable, find_model
+from aprqa_ci.execution.derived_files import no_converter
 from aprqa_ci.execution.fetching.fetch import fetch_models
 from aprqa_ci.execution.fetching.hugging_face import hub_settings
 from aprqa_ci.execution.hub_cache import find_snapshot
@@ -147,6 +148,7 @@ def test_of_a_gguf_that_nobody_has_the_source_is_fetched(
         quantization="q4_0",
         environment={"HF_HUB_CACHE": str(fetcher.cache)},
         home=fetcher.root,
+        converter=no_converter,
     )
     assert isinstance(found, Derivable)
     assert (found.source.repo, found.source.revision) == (REPO, model.commit)

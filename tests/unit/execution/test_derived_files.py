@@ -2,6 +2,7 @@ import json
 import shutil
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -32,6 +33,9 @@ from tests.tiny_llama import safetensors_bytes, write_tiny_llama
 def nobody() -> tuple[ConvertsFiles, str]:
     what = "apr is not here"
     raise EngineAbsentError(what)
+
+
+GGUF: Any = {"format": ModelFormat.GGUF, "converter": nobody}
 
 
 @pytest.fixture
@@ -245,14 +249,17 @@ def test_apr_files_are_converted_by_their_own_tool(model: ModelFiles, cache: Pat
     names = {path.name for path in found.files.directory.iterdir()}
     assert {"model.safetensors", "config.json", "tokenizer.json", "derived.json"} <= names
     assert not derive(source, cache=cache, converter=lambda: (apr, "apr/1.2")).made
+    # The files beside it decide the answers as well.
+    (model.directory / "config.json").write_text("{}")
+    assert derive(source, cache=cache, converter=lambda: (apr, "apr/1.2")).made
     assert derive(source, cache=cache, converter=lambda: (apr, "apr/1.3")).made
-    assert len(apr.calls) == 2
+    assert len(apr.calls) == 3
 
 
 def test_a_file_that_was_asked_for_in_a_quantization_says_so(
     model: ModelFiles, cache: Path
 ) -> None:
-    assert already_derived(model, cache=cache, quantization="q8_0") is None
+    assert already_derived(model, cache=cache, **GGUF, quantization="q8_0") is None
     found = derive(model, cache=cache, converter=nobody, quantization="q8_0")
     assert found.derivation.precision == "q8_0"
     with closing(open_gguf(found.files.weights[0])) as ours:
@@ -261,10 +268,10 @@ def test_a_file_that_was_asked_for_in_a_quantization_says_so(
     assert origin is not None
     assert (origin.files, origin.tool) == (model, found.derivation.tool)
     assert origin.digest == source_digest(found.derivation.source)
-    again = already_derived(model, cache=cache, quantization="q8_0")
+    again = already_derived(model, cache=cache, **GGUF, quantization="q8_0")
     assert again is not None
     assert (again.files, again.made) == (found.files, False)
-    assert already_derived(model, cache=cache, quantization="q4_0") is None
+    assert already_derived(model, cache=cache, **GGUF, quantization="q4_0") is None
 
 
 def test_what_lies_behind_a_link_is_not_taken(model: ModelFiles, cache: Path) -> None:
@@ -272,4 +279,4 @@ def test_what_lies_behind_a_link_is_not_taken(model: ModelFiles, cache: Path) ->
     (cache / "derived").rename(cache / "elsewhere")
     (cache / "derived").symlink_to(cache / "elsewhere")
     with pytest.raises(OSError, match="no directory of ours"):
-        already_derived(model, cache=cache, quantization="q8_0")
+        already_derived(model, cache=cache, **GGUF, quantization="q8_0")

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -10,6 +11,7 @@ import pytest
 from aprqa_ci.execution import made_files
 from aprqa_ci.execution.child import ChildDiedError, ChildTimeoutError
 from aprqa_ci.execution.derivable import Derivable, find_model, why_not_made, why_not_made_of
+from aprqa_ci.execution.derived_files import FindConverter, no_converter
 from aprqa_ci.execution.limits import load_limits
 from aprqa_ci.execution.made_files import make_files
 from aprqa_ci.execution.protocol import Absent, Derived, OutOfMemory, Reply
@@ -28,14 +30,33 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def search(home: Path, quantization: str | None = "q8_0", format_: ModelFormat = GGUF) -> object:
+class Apr:
+    """Stands for the converter of APR files."""
+
+    def convert(self, *_: Path) -> str:
+        raise AssertionError
+
+
+def search(
+    home: Path,
+    quantization: str | None = "q8_0",
+    format_: ModelFormat = GGUF,
+    converter: FindConverter = no_converter,
+) -> object:
     model = PlannedModel(
         hf_repo="org/tiny",
         local_path=str(home / "model"),
         formats=(format_,),
         size_category=SizeCategory.TINY,
     )
-    return find_model(model, format=format_, quantization=quantization, environment={}, home=home)
+    return find_model(
+        model,
+        format=format_,
+        quantization=quantization,
+        environment={},
+        home=home,
+        converter=converter,
+    )
 
 
 @pytest.fixture
@@ -116,6 +137,7 @@ def test_nothing_is_begun_without_room(
     needed = 10 * 2**20
     large = Derivable(
         source=found.source,
+        format=GGUF,
         quantization="q8_0",
         absent=found.absent,
         size_bytes=found.size_bytes,
@@ -129,6 +151,7 @@ def test_nothing_is_begun_without_room(
     assert large.lack_of_memory(limits, 0) == ""
     huge = Derivable(
         source=found.source,
+        format=GGUF,
         quantization="q8_0",
         absent=found.absent,
         size_bytes=10**18,
@@ -165,7 +188,7 @@ def test_about_as_large_as_it_will_be(home: Path) -> None:
 def test_what_is_never_made_is_named(
     home: Path, quantization: str | None, format_: ModelFormat, said: str
 ) -> None:
-    assert why_not_made(format_, quantization)
+    assert why_not_made(format_, quantization, no_converter)
     with pytest.raises(ModelNotFoundError) as caught:
         search(home, quantization, format_)
     assert said in str(caught.value)
@@ -199,7 +222,31 @@ def test_without_safetensors_there_is_nothing_to_make_it_of(home: Path) -> None:
 
 def test_a_configuration_says_whether_anything_is_made(home: Path) -> None:
     data = (home / "model" / "config.json").read_bytes()
-    assert why_not_made_of(data) == ""
-    assert "not valid JSON" in why_not_made_of(b"{")
-    assert "not a JSON object" in why_not_made_of(b"[]")
-    assert "PhiForCausalLM" in why_not_made_of(data.replace(b"LlamaForCausalLM", b"PhiForCausalLM"))
+    other = data.replace(b"LlamaForCausalLM", b"PhiForCausalLM")
+    assert why_not_made_of(data, GGUF) == ""
+    assert "not valid JSON" in why_not_made_of(b"{", GGUF)
+    assert "not a JSON object" in why_not_made_of(b"[]", GGUF)
+    assert "PhiForCausalLM" in why_not_made_of(other, GGUF)
+
+
+def test_apr_files_are_made_where_their_converter_is(home: Path, tmp_path: Path) -> None:
+    found = search(home, None, ModelFormat.APR, lambda: (Apr(), "apr/1"))
+    assert isinstance(found, Derivable)
+    assert (found.format, found.quantization, found.name) == (ModelFormat.APR, None, "apr")
+    # Half-size numbers may become 32 bits, in the file and while it is made.
+    assert found.size_bytes == 2 * found.source.size_bytes
+    limits = load_limits()
+    large = replace(found, source=Large())  # type: ignore[arg-type] # a stand-in for the files
+    assert "about 10240 MiB of memory are needed to make apr" in large.lack_of_memory(limits, 9)
+    made = Derived(files=found.source, precision="", digests={}, source={})
+    assert make(found, tmp_path / "cache", made) == made
+    # Whether it knows the architecture is for the converter to say.
+    (home / "model" / "config.json").write_text('{"model_type": "phi"}')
+    assert isinstance(search(home, None, ModelFormat.APR, lambda: (Apr(), "apr/1")), Derivable)
+    assert why_not_made_of(b"{}", ModelFormat.APR) == ""
+
+
+class Large:
+    """Stands for SafeTensors of 4 GiB."""
+
+    size_bytes = 4 << 30

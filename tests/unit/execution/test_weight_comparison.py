@@ -1,4 +1,5 @@
 import json
+import shutil
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,7 @@ from aprqa_ci.execution.engines.interface import EngineAbsentError, ModelLoadErr
 from aprqa_ci.execution.formats.convert import convert_safetensors_to_gguf
 from aprqa_ci.execution.limits import load_limits
 from aprqa_ci.execution.model_files import ModelFiles
-from aprqa_ci.execution.weight_comparison import compare_weights, relative_error
+from aprqa_ci.execution.weight_comparison import WeightComparison, compare_weights, relative_error
 from aprqa_ci.vocabulary import ModelFormat
 from tests.broken_models import edit_gguf, edit_safetensors, gguf_of, safetensors_of, swap_layers
 from tests.tiny_llama import write_tiny_llama
@@ -256,3 +257,56 @@ def test_damaged_files_are_the_models_fault(
             config.write_text("[]", encoding="utf-8")
     with pytest.raises(ModelLoadError):
         compare_weights(gguf, truth, scratch=scratch)
+
+
+class Apr:
+    """Stands for the converter of APR files; what it writes is given. It proves nothing of apr."""
+
+    def __init__(self, written: Path | None) -> None:
+        self._written = written
+
+    def convert(self, source: Path, target: Path) -> str:
+        if self._written is None:
+            what = f"{source} cannot be converted"
+            raise ModelLoadError(what)
+        shutil.copyfile(self._written, target)
+        return ""
+
+
+def apr_of(directory: Path) -> ModelFiles:
+    path = directory / "model.apr"
+    path.write_bytes(b"not read here")
+    return ModelFiles(
+        format=ModelFormat.APR, weights=(path,), directory=directory, source="local_path"
+    )
+
+
+def test_apr_files_are_compared_with_the_ground_truth(model: Path, scratch: Path) -> None:
+    source, truth = apr_of(model), safetensors_of(model)
+
+    def compare(written: Path | None, truth: ModelFiles | None = truth) -> WeightComparison:
+        return compare_weights(
+            source, truth, scratch=scratch, converter=lambda: (Apr(written), "apr/1")
+        )
+
+    same = compare(truth.weights[0])
+    assert (same.exact, same.worst_error) == (True, 0.0)
+    assert same.tensors > 10
+    other = write_tiny_llama(model.parent / "other", seed=2)
+    assert compare(other / "model.safetensors").worst_error > 0.1
+    # One that leaves the output projection out of a model that ties it has lost nothing.
+    untied = safetensors_of(write_tiny_llama(model.parent / "untied", tied=False))
+    lost = compare(truth.weights[0], untied)
+    assert (lost.exact, lost.worst_tensor) == (False, "lm_head.weight")
+    config = untied.directory / "config.json"
+    config.write_text(config.read_text().replace('_embeddings": false', '_embeddings": true'))
+    assert compare(truth.weights[0], untied).worst_tensor != "lm_head.weight"
+    assert "cannot be converted" in compare(None).reason
+    for nothing in (None, gguf_of(model / "x.gguf")):
+        found = compare(truth.weights[0], nothing)
+        assert (found.tensors, found.reason) == (
+            0,
+            "there are no SafeTensors that the APR file could be compared with",
+        )
+    with pytest.raises(EngineAbsentError, match="nothing here converts APR files"):
+        compare_weights(source, truth, scratch=scratch)

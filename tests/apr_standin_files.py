@@ -1,0 +1,133 @@
+"""The commands of the stand-in for ``apr`` that are about files; see :mod:`tests.apr_standin`.
+
+Its APR files are SafeTensors files under another name, with a mark in them. They show what is made
+of the tool's reports and of the files that it leaves, and nothing of real APR files.
+"""
+
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+__all__ = ["CONVERSIONS", "rosetta"]
+
+YELLOW, GREEN, END = "\x1b[33m", "\x1b[1;32m", "\x1b[0m"
+Tensors = dict[str, tuple[dict[str, Any], bytes]]
+
+
+def read(path: Path) -> Tensors:
+    """Return each tensor's entry and bytes, of a file or of all shards of an index."""
+    if path.suffix == ".json":
+        index = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        found: Tensors = {}
+        for name in sorted(set(index.values())):
+            found |= read(path.parent / name)
+        return found
+    data = path.read_bytes()
+    (size,) = struct.unpack("<Q", data[:8])
+    header, body = json.loads(data[8 : 8 + size]), data[8 + size :]
+    header.pop("__metadata__", None)
+    return {
+        name: (entry, body[entry["data_offsets"][0] : entry["data_offsets"][1]])
+        for name, entry in header.items()
+    }
+
+
+def write(path: Path, tensors: Tensors) -> None:
+    """Write them; an APR file has a mark."""
+    header: dict[str, Any] = {"__metadata__": {"standin": path.suffix}}
+    body = b""
+    for name, (entry, data) in tensors.items():
+        header[name] = entry | {"data_offsets": [len(body), len(body) + len(data)]}
+        body += data
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+
+
+def kind(path: Path) -> str:
+    """Return what the tool calls a format."""
+    return {".apr": "APR", ".gguf": "GGUF"}.get(path.suffix, "SafeTensors")
+
+
+def _right(source: Path, target: Path) -> None:
+    write(target, read(source))
+
+
+def _zeros(source: Path, target: Path) -> None:
+    tensors = read(source)
+    entry, data = tensors["model.norm.weight"]
+    write(target, tensors | {"model.norm.weight": (entry, bytes(len(data)))})
+
+
+def _lost(source: Path, target: Path) -> None:
+    tensors = read(source)
+    del tensors["model.norm.weight"]
+    write(target, tensors)
+
+
+def _beside(source: Path, target: Path) -> None:
+    _right(source, target)
+    target.with_name("model.converted.apr").write_bytes(b"x")
+
+
+def _source(source: Path, target: Path) -> None:
+    _right(source, target)
+    os.utime(source, (1, 1))
+
+
+def _copy(source: Path, target: Path) -> None:
+    shutil.copyfile(source, target)
+
+
+def _unreadable(source: Path, target: Path) -> None:
+    """Forth, and back to what nobody reads."""
+    if target.suffix == ".apr":
+        _right(source, target)
+    else:
+        target.write_bytes(b"no tensors at all")
+
+
+CONVERSIONS: dict[str, Callable[[Path, Path], None]] = {
+    "": _right,
+    "zeros": _zeros,
+    "lost": _lost,
+    "beside": _beside,
+    "source": _source,
+    "unreadable": _unreadable,
+    "copy": _copy,
+    "link": lambda source, target: target.symlink_to(source),
+    "hardlink": lambda source, target: target.hardlink_to(source),
+    "nothing": lambda *_: None,
+}
+"""How a conversion is made, by the word of ``Behaviour.convert``: right, or wrong in one way."""
+
+
+def rosetta(behaviour: Any, rest: list[str]) -> int:
+    """Convert or inspect."""
+    return {"convert": _convert}[rest[0]](behaviour, rest[1:])
+
+
+def _convert(behaviour: Any, rest: list[str]) -> int:
+    source, target = Path(rest[0]), Path(rest[1])
+    CONVERSIONS[behaviour.convert](source, target)
+    count = len(read(source))
+    shown = [
+        f"\x1b[1;36m=== Rosetta Stone Conversion ==={END}",
+        "",
+        f"Source: {source}",
+        f"Target: {target}",
+        "",
+        f"{YELLOW}Converting...{END}",
+        "",
+        f"\x1b[1;36m=== Conversion Summary ==={END}",
+        f"Path: {kind(source)} → {kind(target)}",
+        "Duration: 12ms",
+        f"Tensors: {count} -> {count}",
+        "",
+        f"{GREEN}Conversion successful{END}",
+    ]
+    print("\n".join(shown))  # noqa: T201 - its output
+    return 0

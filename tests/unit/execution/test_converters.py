@@ -1,0 +1,26 @@
+"""Finding the converter of APR files, with a stand-in for the tool."""
+
+from pathlib import Path
+
+import pytest
+
+from aprqa_ci.execution import converters
+from aprqa_ci.execution.converters import apr_converter
+from aprqa_ci.execution.engines.interface import EngineAbsentError
+from tests.apr_standin import write_standin
+from tests.scripted_session import ScriptedEngine, ScriptedSession
+
+
+def test_it_is_the_engine_with_what_it_is_told(tmp_path: Path) -> None:
+    engine, tool = apr_converter({"binary": str(write_standin(tmp_path))})()
+    assert tool == "apr/0.4.99"
+    assert engine.__class__.__name__ == "AprEngine"
+    with pytest.raises(EngineAbsentError, match="by the engine apr: there is no program '/nope'"):
+        apr_converter({"binary": "/nope"})()
+
+
+def test_an_engine_of_that_name_need_not_convert(monkeypatch: pytest.MonkeyPatch) -> None:
+    scripted = ScriptedEngine(ScriptedSession())
+    monkeypatch.setattr(converters, "engine_named", lambda _: scripted)
+    with pytest.raises(EngineAbsentError, match="by the engine apr: it does not convert"):
+        apr_converter()()
