@@ -52,7 +52,8 @@ def visible(text: str) -> str:
 def one_line(text: str) -> str:
     """Return ``text`` made visible on one line: every run of blanks becomes one space."""
     if text.isascii() and text.isprintable():
-        return " ".join(text.split())
+        # Of what is printed, the space alone is a blank.
+        return text if text == text.strip() and "  " not in text else " ".join(text.split())
     return _BLANKS.sub(" ", visible(text)).strip()
 
 

@@ -4,7 +4,7 @@ The command line is a thin layer over these, and so may any other program be. Wh
 outside world comes in through :class:`Surroundings`.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aprqa_ci import __version__
@@ -16,24 +16,22 @@ from aprqa_ci.certification.bundle import (
     write_bundle,
 )
 from aprqa_ci.certification.diagnostics import write_diagnostics
+from aprqa_ci.certification.merging import merge_each, merge_shards
 from aprqa_ci.certification.resuming import end_run, finished_bundles
 from aprqa_ci.certification.running import RunOptions, RunOutput, run_into
 from aprqa_ci.certification.silence import Silence
 from aprqa_ci.certification.standing import Earlier, standing_records
 from aprqa_ci.certification.surroundings import Surroundings
-from aprqa_ci.certification.timings import read_timings, timings_of, write_timings
+from aprqa_ci.certification.timings import read_timings
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.building import utc_text
 from aprqa_ci.evidence.journal import JOURNAL_NAME
-from aprqa_ci.evidence.merging import Attempts, merge_playbooks, settle
 from aprqa_ci.evidence.reading import write_evidence
 from aprqa_ci.evidence.record import EvidenceRecord
-from aprqa_ci.evidence.shard_list import cell_digests, shard_lists
+from aprqa_ci.evidence.shard_list import cell_digests
 from aprqa_ci.evidence.shards import (
     MANIFEST_NAME,
     ShardManifest,
-    read_manifest,
-    read_records,
 )
 from aprqa_ci.execution.engines.registry import engine_names
 from aprqa_ci.execution.fetching.manifest import MODELS_NAME, Models
@@ -309,51 +307,6 @@ def run_shard(
     write_atomic(out / MANIFEST_NAME, pretty_json(manifest))
     (out / JOURNAL_NAME).unlink()
     return output
-
-
-def merge_shards(
-    directories: Sequence[Path], plan: Plan, *, out: Path
-) -> tuple[Attempts, list[Bundle]]:
-    """Merge shard directories and write a bundle for each playbook of the plan.
-
-    The directories may be of several attempts at a shard. The evidence of a bundle is what the best
-    of them say, and what the others say of scenarios that did not end in one way in all of them.
-
-    Raises:
-        InputError: a shard is damaged, of another plan, or unknown.
-    """
-    attempts, bundles = merge_each(directories, plan, out=out)
-    return attempts, list(bundles)
-
-
-def merge_each(
-    directories: Sequence[Path], plan: Plan, *, out: Path
-) -> tuple[Attempts, Iterator[Bundle]]:
-    """Do the same, with one playbook's bundle in memory at a time.
-
-    All shards are checked before this returns, and nothing is written before the first bundle is
-    asked for; every shard is read again when its playbooks are merged.
-
-    Raises:
-        InputError: a shard is damaged, of another plan, or unknown.
-    """
-    attempts = settle([read_manifest(directory) for directory in directories], plan, read_records)
-    return attempts, _merged_bundles(attempts, plan, out)
-
-
-def _merged_bundles(attempts: Attempts, plan: Plan, out: Path) -> Iterator[Bundle]:
-    lists = shard_lists(attempts, plan)
-    for merged in merge_playbooks(attempts, plan, read_records):
-        bundle = write_bundle(
-            out / merged.name,
-            plan.for_playbook(merged.name),
-            (*merged.records, *merged.disagreeing),
-            model_digests=attempts.model_digests.get(merged.name, {}),
-            shards=lists[merged.name],
-        )
-        write_reports(bundle.directory, bundle.report)
-        write_timings(bundle.directory, timings_of(plan, merged.name, merged.records))
-        yield bundle
 
 
 def register_bundle(

@@ -1,11 +1,13 @@
 """``aprqa merge``."""
 
+import os
 from pathlib import Path
 
 import click
+from rich.console import Console
 from rich.text import Text
 
-from aprqa_ci.certification.bundle import read_plan
+from aprqa_ci.certification.bundle import Bundle, read_plan
 from aprqa_ci.certification.steps import merge_each
 from aprqa_ci.cli.options import existing_directory
 from aprqa_ci.cli.output import (
@@ -15,9 +17,13 @@ from aprqa_ci.cli.output import (
     show_failures,
     show_paths,
     show_score,
+    write_out,
 )
+from aprqa_ci.scoring.score import Verdict
 
 __all__ = ["merge"]
+
+MOST_WORKERS = 64
 
 
 @click.command()
@@ -36,23 +42,43 @@ __all__ = ["merge"]
     required=True,
     help="Where the bundles go.",
 )
-def merge(*, directories: tuple[Path, ...], plan_path: Path, output: Path) -> None:
+@click.option(
+    "--workers",
+    type=click.IntRange(1, MOST_WORKERS),
+    help="How many processes work at the same time; as many as there are processors if not given.",
+)
+def merge(
+    *, directories: tuple[Path, ...], plan_path: Path, output: Path, workers: int | None
+) -> None:
     """Merge the evidence of shards, prove that it is complete, and write the bundles.
 
     Of each shard the newest complete attempt counts; a scenario whose attempts ended in different
     ways is flaky. What is missing is named, and without it there is no verdict.
     """
-    attempts, bundles = merge_each(directories, read_plan(plan_path), out=output)
     out = console()
+    attempts, told = merge_each(
+        directories,
+        read_plan(plan_path),
+        out=output,
+        told=lambda bundle: _told(out, bundle),
+        processes=workers or min(os.cpu_count() or 1, MOST_WORKERS),
+    )
     for line in attempt_lines(attempts):
         out.print(Text(line))
     for name in attempts.missing_shards:
         out.print(Text(f"missing: shard {name}"))
     verdicts = []
-    for bundle in bundles:
+    for text, verdict in told:
+        write_out(text)
+        verdicts.append(verdict)
+    raise_for_verdicts(verdicts)
+
+
+def _told(out: Console, bundle: Bundle) -> tuple[str, Verdict]:
+    """Return what is shown of a bundle, as that console would print it, and the verdict."""
+    with out.capture() as captured:
         out.print()
         show_score(out, bundle.score)
         show_failures(out, bundle.score)
         show_paths(out, [bundle.directory])
-        verdicts.append(bundle.score.verdict)
-    raise_for_verdicts(verdicts)
+    return captured.get(), bundle.score.verdict

@@ -7,7 +7,7 @@ of all of them are evidence.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from aprqa_ci.errors import InputError, Problem
@@ -116,22 +116,34 @@ def merge(shards: Sequence[ShardEvidence], plan: Plan) -> Merged:
     )
 
 
+_SCENARIO = MetadataKey.SCENARIO.value
+
 Load = Callable[[ShardFiles], Sequence[EvidenceRecord]]
 """Returns the records of a shard."""
 
+CheckEach = Callable[
+    [Callable[[ShardFiles], list[Problem]], Sequence[ShardFiles]], Iterable[list[Problem]]
+]
+"""Does what ``map`` does, in the same order."""
 
-def settle(shards: Sequence[ShardFiles], plan: Plan, load: Load) -> Attempts:
+
+def settle(
+    shards: Sequence[ShardFiles], plan: Plan, load: Load, *, check_each: CheckEach = map
+) -> Attempts:
     """Check every shard against the plan, and settle which attempts count.
 
     Args:
         shards: all attempts.
         plan: what they ran.
         load: returns a shard's records; called once for each, and nothing of it is kept.
+        check_each: what checks the shards; they have nothing to do with one another.
 
     Raises:
         InputError: as in :func:`merge`, and what ``load`` raises.
     """
-    problems = [*_foreign(shards, plan, load), *_given_twice(shards)]
+    foreign = _ForeignCheck(plan, load)
+    problems = [problem for found in check_each(foreign, shards) for problem in found]
+    problems += _given_twice(shards)
     if problems:
         raise InputError(problems)
     of_shard: defaultdict[str, list[ShardFiles]] = defaultdict(list)
@@ -162,7 +174,9 @@ def settle(shards: Sequence[ShardFiles], plan: Plan, load: Load) -> Attempts:
     )
 
 
-def merge_playbooks(attempts: Attempts, plan: Plan, load: Load) -> Iterator[MergedPlaybook]:
+def merge_playbooks(
+    attempts: Attempts, plan: Plan, load: Load, *, names: Collection[str] | None = None
+) -> Iterator[MergedPlaybook]:
     """Merge one playbook after the other, in plan order.
 
     A shard's records are asked for when the first of its playbooks is merged, and let go after the
@@ -171,21 +185,26 @@ def merge_playbooks(attempts: Attempts, plan: Plan, load: Load) -> Iterator[Merg
     Args:
         attempts: as :func:`settle` made them of the same plan.
         plan: what they ran.
-        load: returns a shard's records; called once for each.
+        load: returns a shard's records; called once for each that has any of the playbooks.
+        names: the playbooks that are merged; absent, all.
 
     Raises:
         InputError: what ``load`` raises.
     """
-    playbook_of = {cell.id: cell.playbook for cell in plan.cells}
+    wanted = {entry.name for entry in plan.playbooks if names is None or entry.name in names}
+    playbook_of = {cell.id: cell.playbook for cell in plan.cells if cell.playbook in wanted}
     needed: defaultdict[str, dict[str, None]] = defaultdict(dict)
     last: dict[str, str] = {}
     order = {entry.name: number for number, entry in enumerate(plan.playbooks)}
     for shard in plan.shards:
-        for playbook in sorted({playbook_of[cell] for cell in shard.cells}, key=order.__getitem__):
+        own = {playbook_of[cell] for cell in shard.cells if cell in playbook_of}
+        for playbook in sorted(own, key=order.__getitem__):
             needed[playbook][shard.id] = None
             last[shard.id] = playbook
     held: dict[str, dict[str, list[EvidenceRecord]]] = {}
     for entry in plan.playbooks:
+        if entry.name not in wanted:
+            continue
         ids = [each.id for cell in plan.cells_of(entry.name) for each in cell.scenarios]
         by_scenario: dict[str, EvidenceRecord] = {}
         witnesses: list[tuple[ShardFiles, Sequence[EvidenceRecord]]] = []
@@ -216,12 +235,14 @@ def _by_playbook(
 ) -> dict[str, list[EvidenceRecord]]:
     sorted_out: defaultdict[str, list[EvidenceRecord]] = defaultdict(list)
     for record in records:
-        sorted_out[playbook_of[cell_of(_scenario(record))]].append(record)
+        playbook = playbook_of.get(cell_of(_scenario(record)))
+        if playbook is not None:
+            sorted_out[playbook].append(record)
     return sorted_out
 
 
 def _scenario(record: EvidenceRecord) -> str:
-    return record.metadata.get(MetadataKey.SCENARIO, "")
+    return record.metadata.get(_SCENARIO, "")
 
 
 def _given_twice(shards: Iterable[ShardFiles]) -> list[Problem]:
@@ -280,35 +301,38 @@ def _other_files(shard: ShardFiles, digests: ModelDigests) -> set[str]:
     }
 
 
-def _foreign(shards: Sequence[ShardFiles], plan: Plan, load: Load) -> list[Problem]:
-    digest = plan_digest(plan)
-    cells = {cell.id: cell for cell in plan.cells}
-    known = {shard.id: shard for shard in plan.shards}
-    problems = []
-    for shard in shards:
+class _ForeignCheck:
+    """Finds what is wrong with a shard by itself, in this process or in another."""
+
+    def __init__(self, plan: Plan, load: Load) -> None:
+        self._load = load
+        self._digest = plan_digest(plan)
+        self._cells = {cell.id: cell for cell in plan.cells}
+        self._known = {shard.id: shard for shard in plan.shards}
+
+    def __call__(self, shard: ShardFiles) -> list[Problem]:
         manifest = shard.manifest
-        if manifest.plan_digest != digest:
+        if manifest.plan_digest != self._digest:
             what = f"shard {manifest.shard} ran another plan ({manifest.plan_digest[:12]}…)"
-            problems.append(
-                Problem(what=what, path=shard.directory, hint="run the shard again with this plan")
-            )
-            continue
-        if manifest.shard not in known:
+            hint = "run the shard again with this plan"
+            return [Problem(what=what, path=shard.directory, hint=hint)]
+        if manifest.shard not in self._known:
             what = f"the plan has no shard {manifest.shard!r}"
-            problems.append(Problem(what=what, path=shard.directory))
-            continue
-        own = known[manifest.shard].cells
-        scenarios = {each.id for name in own for each in cells[name].scenarios}
+            return [Problem(what=what, path=shard.directory)]
+        own = self._known[manifest.shard].cells
+        scenarios = {each.id for name in own for each in self._cells[name].scenarios}
         try:
-            problems += _foreign_records(shard, load(shard), scenarios)
+            return _foreign_records(shard, self._load(shard), scenarios)
         except InputError as error:
-            problems += error.problems
-    return problems
+            return list(error.problems)
 
 
 def _foreign_records(
-    shard: ShardFiles, records: Iterable[EvidenceRecord], scenarios: set[str]
+    shard: ShardFiles, records: Sequence[EvidenceRecord], scenarios: set[str]
 ) -> list[Problem]:
+    names = [record.metadata.get(_SCENARIO) for record in records]
+    if len(set(names)) == len(names) and scenarios.issuperset(names):
+        return []
     seen: set[str] = set()
     problems = []
     for record in records:

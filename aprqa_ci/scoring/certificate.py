@@ -47,6 +47,10 @@ __all__ = ["CERTIFICATE_SCHEMA", "Certificate", "baseline_from", "build_certific
 
 CERTIFICATE_SCHEMA = "aprqa-certificate/1"
 
+# Asked of every record.
+_MODEL_REPO = MetadataKey.MODEL_REPO.value
+_DERIVED_FROM = MetadataKey.DERIVED_FROM.value
+
 
 class Certificate(WireModel, frozen=True, kw_only=True):
     """The result of one run of one playbook, whatever its status."""
@@ -282,11 +286,11 @@ def _tally(tally: Tally) -> CertifiedTally:
 
 
 def _engines(run: Sequence[EvidenceRecord]) -> dict[str, str]:
+    name, version = MetadataKey.ENGINE.value, MetadataKey.ENGINE_VERSION.value
     versions: defaultdict[str, set[str]] = defaultdict(set)
-    for record in run:
-        engine = record.meta(MetadataKey.ENGINE)
+    for engine, told in {(each.metadata.get(name), each.metadata.get(version)) for each in run}:
         if engine is not None:
-            versions[engine].add(record.meta(MetadataKey.ENGINE_VERSION) or "unknown")
+            versions[engine].add(told or "unknown")
     return {engine: ", ".join(sorted(found)) for engine, found in sorted(versions.items())}
 
 
@@ -294,9 +298,11 @@ def _sources(run: Sequence[EvidenceRecord]) -> dict[str, CertifiedSource]:
     """Return where each variant came from; one that came from two places is named for the last."""
     found = {}
     for record in run:
-        repo, commit = record.meta(MetadataKey.MODEL_REPO), record.meta(MetadataKey.MODEL_COMMIT)
-        made = record.meta(MetadataKey.DERIVED_FROM) is not None
-        if repo is not None and commit is not None and not made:
+        repo = record.metadata.get(_MODEL_REPO)
+        if repo is None or record.metadata.get(_DERIVED_FROM) is not None:
+            continue
+        commit = record.meta(MetadataKey.MODEL_COMMIT)
+        if commit is not None:
             found[_variant(record)] = CertifiedSource(repo=repo, commit=commit)
     return dict(sorted(found.items()))
 
@@ -304,7 +310,7 @@ def _sources(run: Sequence[EvidenceRecord]) -> dict[str, CertifiedSource]:
 def _derivations(run: Sequence[EvidenceRecord]) -> dict[str, CertifiedDerivation]:
     found = {}
     for record in run:
-        source = record.meta(MetadataKey.DERIVED_FROM)
+        source = record.metadata.get(_DERIVED_FROM)
         if source is not None:
             found[_variant(record)] = CertifiedDerivation(
                 source=source,

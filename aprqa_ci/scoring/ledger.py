@@ -37,6 +37,7 @@ NO_RECORD: Final = "no record"
 _SCENARIO = MetadataKey.SCENARIO.value
 _PLAN = MetadataKey.PLAN.value
 _CELL = MetadataKey.CELL.value
+_CAUSE = MetadataKey.CAUSE.value
 
 # The worst outcome of several records counts. A skip is no verdict, so only a pass is better.
 _BADNESS = {
@@ -265,7 +266,7 @@ def _entry(
         gate = None
     deciding = _deciding(group)
     outcome = None if deciding is None else deciding.outcome
-    cause = None if deciding is None else deciding.meta(MetadataKey.CAUSE)
+    cause = None if deciding is None else deciding.metadata.get(_CAUSE)
     return ScenarioScore(
         scenario=name,
         cell=cell,
@@ -276,7 +277,7 @@ def _entry(
         earned=outcome is Outcome.CORROBORATED,
         reason=brief(missing if deciding is None else deciding.reason),
         cause=brief(cause, 80) if cause else "",
-        records=tuple(record.id for record in group),
+        records=(group[0].id,) if len(group) == 1 else tuple(record.id for record in group),
     )
 
 

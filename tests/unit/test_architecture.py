@@ -54,7 +54,9 @@ OWNERS = {
     "numpy": r"(execution|selftest)/.*",
     "subprocess": r"execution/(child|gpu_devices|engines/(apr|openai|server)_process)\.py"
     r"|certification/git_history\.py|selftest/trial_process\.py",
-    "signal": r"cli/signals\.py|execution/.*|selftest/trial_process\.py",
+    "signal": r"cli/signals\.py|certification/side_by_side\.py|execution/.*"
+    r"|selftest/trial_process\.py",
+    "multiprocessing": r"certification/side_by_side\.py",
     "http": r"execution/engines/(openai|apr)_.*\.py",
     # For addresses alone, but in the engines.
     "urllib": r"execution/(engines/openai_.*|fetching/hugging_face)\.py"

@@ -63,6 +63,41 @@ def test_shards_in_any_order_give_the_same_verdict(
     assert len(told) == 1
 
 
+def test_the_number_of_processes_changes_nothing(aprqa: "Aprqa", tmp_path: Path) -> None:
+    plan = planned(*(playbook_data(name) for name in ("one", "two", "three")), shards=4)
+    (tmp_path / "plan.json").write_bytes(pretty_json(plan))
+    wrong = plan.cells[0].scenarios[0].id
+    places = [write(tmp_path / shard.id, shard.id, plan=plan) for shard in plan.shards]
+    places[0] = write(tmp_path / "again", "s001", attempt=2, plan=plan)
+    places.append(write(tmp_path / "s001", "s001", plan=plan, outcomes={wrong: Outcome.CRASHED}))
+    told, written = [], []
+    for workers in (1, 2, 5):
+        out = f"out{workers}"
+        ended = aprqa(
+            "merge", *places[::-1], "--plan", "plan.json", "-o", out, "--workers", workers
+        )
+        told.append((ended.code, ended.out.replace(out, "out"), ended.err))
+        files = sorted((tmp_path / out).rglob("*.*"))
+        written.append({str(each.relative_to(tmp_path / out)): each.read_bytes() for each in files})
+    assert told[0][0] == 1
+    certified = [name for name in written[0] if name.endswith("accepted-certificate.json")]
+    assert (len(written[0]), len(certified)) == (3 * 7 + 2, 2)
+    assert told[0] == told[1] == told[2]
+    assert written[0] == written[1] == written[2]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_nothing_is_written_where_one_record_is_not_as_it_was(
+    aprqa: "Aprqa", shards: list[Path], tmp_path: Path, workers: int
+) -> None:
+    path = shards[2] / EVIDENCE_NAME
+    path.write_bytes(path.read_bytes().replace(b"Corroborated", b"Falsified   ", 1))
+    ended = aprqa("merge", *shards, "--plan", "plan.json", "-o", "out", "--workers", workers)
+    assert ended.code == 2
+    assert "the file is not the one that the manifest names" in ended.err
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_missing_shard_is_named_and_leaves_no_verdict(aprqa: "Aprqa", shards: list[Path]) -> None:
     ended = aprqa("merge", shards[0], shards[2], "--plan", "plan.json", "-o", "out")
     assert ended.code == 3
