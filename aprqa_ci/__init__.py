@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from aprqa_ci.certification.bundle import Bundle as Bundle
     from aprqa_ci.certification.bundle import read_bundle as read_bundle
     from aprqa_ci.certification.bundle import read_plan as read_plan
+    from aprqa_ci.certification.registering import register_bundle as register_bundle
     from aprqa_ci.certification.steps import Surroundings as Surroundings
     from aprqa_ci.certification.steps import certify_plan as certify_plan
     from aprqa_ci.certification.steps import make_plan as make_plan
     from aprqa_ci.certification.steps import merge_shards as merge_shards
-    from aprqa_ci.certification.steps import register_bundle as register_bundle
     from aprqa_ci.certification.steps import run_shard as run_shard
     from aprqa_ci.evidence.reading import read_evidence as read_evidence
     from aprqa_ci.planning.expand import PlanOptions as PlanOptions
@@ -49,7 +49,7 @@ _HOMES = {
     "read_bundle": "certification.bundle",
     "read_evidence": "evidence.reading",
     "read_plan": "certification.bundle",
-    "register_bundle": "certification.steps",
+    "register_bundle": "certification.registering",
     "run_shard": "certification.steps",
     "score_evidence": "scoring.evaluate",
     "write_reports": "reports.write",

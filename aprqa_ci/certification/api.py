@@ -5,12 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from aprqa_ci.certification.bundle import Bundle
+from aprqa_ci.certification.registering import register_bundle
 from aprqa_ci.certification.steps import (
     Surroundings,
     certify_plan,
     end_run,
     make_plan,
-    register_bundle,
 )
 from aprqa_ci.execution.machine import Observer
 from aprqa_ci.planning.expand import PlanOptions
@@ -29,6 +29,7 @@ def certify(
     out: Path | str = "certifications",
     registry: Path | str | None = None,
     readme: Path | str | None = None,
+    replace_better: bool = False,
     resume: bool = False,
     append: bool = False,
     workers: int | None = None,
@@ -44,8 +45,9 @@ def certify(
         backends: only these; a narrowed run cannot certify.
         engine: the engine for every cell.
         out: where bundles go, and where earlier certificates are looked for.
-        registry: the models.csv to update; absent, none is.
+        registry: the models.csv to update; absent, none is. Better evidence that stands stays.
         readme: the README whose table is updated; absent, none is.
+        replace_better: write the row also where what stands is better evidence.
         resume: go on with an interrupted run.
         append: keep the evidence of earlier runs.
         workers: cells that run side by side; absent, as many as the surroundings say.
@@ -80,7 +82,10 @@ def certify(
     if registry is not None:
         for bundle in bundles:
             register_bundle(
-                bundle, registry=Path(registry), readme=Path(readme) if readme else None
+                bundle,
+                registry=Path(registry),
+                readme=Path(readme) if readme else None,
+                replace_better=replace_better,
             )
     end_run(plan, Path(out))
     return bundles

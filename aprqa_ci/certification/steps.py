@@ -43,8 +43,6 @@ from aprqa_ci.planning.expand import PlanOptions, expand
 from aprqa_ci.planning.plan import Baseline, Plan, PlannedShard, plan_digest
 from aprqa_ci.playbook.load import load_playbooks
 from aprqa_ci.playbook.lock import read_lock, require_locked
-from aprqa_ci.registry.from_certificate import update_from_certificate
-from aprqa_ci.registry.update_file import RegistryChange, update_file
 from aprqa_ci.reports.write import write_reports
 from aprqa_ci.scoring.runs import newest_run
 from aprqa_ci.vocabulary import FailurePolicy
@@ -58,7 +56,6 @@ __all__ = [
     "make_plan",
     "merge_each",
     "merge_shards",
-    "register_bundle",
     "run_shard",
     "shard_named",
 ]
@@ -307,23 +304,6 @@ def run_shard(
     write_atomic(out / MANIFEST_NAME, pretty_json(manifest))
     (out / JOURNAL_NAME).unlink()
     return output
-
-
-def register_bundle(
-    bundle: Bundle, *, registry: Path, readme: Path | None
-) -> RegistryChange | None:
-    """Update the model's row in the registry and the table in the README.
-
-    Returns nothing when the certificate says nothing about the model: an inconclusive run changes
-    nothing. A README without the markers is left alone.
-
-    Raises:
-        InputError: the registry cannot be read, is locked, or cannot be written.
-    """
-    update = update_from_certificate(bundle.certificate)
-    if update is None:
-        return None
-    return update_file(registry, update, create=True, readme=readme)
 
 
 def _require_engine(name: str | None) -> None:

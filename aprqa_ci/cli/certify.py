@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from aprqa_ci.certification.bundle import CERTIFICATE_NAME, EVIDENCE_NAME, Bundle
+from aprqa_ci.certification.registering import register_bundle
 from aprqa_ci.certification.repeating import certify_failed
 from aprqa_ci.certification.standing import Earlier, stood
 from aprqa_ci.certification.steps import (
@@ -16,10 +17,15 @@ from aprqa_ci.certification.steps import (
     certify_plan,
     end_run,
     make_plan,
-    register_bundle,
 )
 from aprqa_ci.cli.listing import list_plan
-from aprqa_ci.cli.options import engine_option, plan_options, playbooks_argument, workers_option
+from aprqa_ci.cli.options import (
+    engine_option,
+    plan_options,
+    playbooks_argument,
+    replace_better_option,
+    workers_option,
+)
 from aprqa_ci.cli.output import console, raise_for, show_failures, show_paths, show_score
 from aprqa_ci.cli.progress import progress
 from aprqa_ci.errors import InputError, Problem
@@ -52,6 +58,7 @@ __all__ = ["certify"]
     help="The registry to update; it is made if it is missing.",
 )
 @click.option("--no-register", is_flag=True, help="Leave models.csv and README as they are.")
+@replace_better_option
 @click.option(
     "--resume",
     is_flag=True,
@@ -79,6 +86,7 @@ def certify(
     out: Path,
     registry: Path,
     no_register: bool,
+    replace_better: bool,
     resume: bool,
     append: bool,
     through: str | None,
@@ -95,6 +103,7 @@ def certify(
         options=options,
         out=out,
         registry=None if no_register else registry,
+        replace_better=replace_better,
         surroundings=Surroundings(workers=workers, told=engine_options),
         shown=console(),
     )
@@ -137,6 +146,7 @@ class _Run:
     out: Path
     registry: Path | None
     """Nothing when nothing is to be registered."""
+    replace_better: bool
     surroundings: Surroundings
     shown: Console
 
@@ -237,9 +247,17 @@ class _Run:
     def register(self, bundle: Bundle) -> None:
         if self.registry is None:
             return
-        change = register_bundle(bundle, registry=self.registry, readme=Path("README.md"))
+        change = register_bundle(
+            bundle,
+            registry=self.registry,
+            readme=Path("README.md"),
+            replace_better=self.replace_better,
+        )
         if change is None:
             text = f"  left {self.registry} as it is: there is no verdict"
             self.shown.print(Text(text))
+        elif change.declined:
+            text = f"  left {self.registry} as it is: {change.declined} (--replace-better)"
+            self.shown.print(Text(text), soft_wrap=True)
         else:
             show_paths(self.shown, [self.registry])

@@ -25,6 +25,7 @@ __all__ = [
     "plan_options",
     "playbooks_argument",
     "policy_option",
+    "replace_better_option",
     "workers_option",
 ]
 
@@ -146,4 +147,14 @@ def policy_option(function: FunctionT) -> FunctionT:
         metavar="ID",
         help="How points are given: aprqa-1, or apr-qa-0, the existing tool's, which certifies "
         "nothing (docs/scoring.md).",
+    )(function)
+
+
+def replace_better_option(function: FunctionT) -> FunctionT:
+    """Add whether a result is registered although something better stands."""
+    return click.option(
+        "--replace-better",
+        is_flag=True,
+        help="Write the row also where what stands is better evidence: newer, of a higher tier, "
+        "whole, or a certificate (docs/design/registry.md).",
     )(function)

@@ -6,10 +6,10 @@ import click
 from rich.text import Text
 
 from aprqa_ci.certification.bundle import read_bundle
-from aprqa_ci.certification.steps import register_bundle
-from aprqa_ci.cli.options import existing_directory
+from aprqa_ci.certification.registering import register_bundle
+from aprqa_ci.cli.options import existing_directory, replace_better_option
 from aprqa_ci.cli.output import console
-from aprqa_ci.errors import InconclusiveError
+from aprqa_ci.errors import InconclusiveError, InputError, Problem
 
 __all__ = ["register"]
 
@@ -30,17 +30,23 @@ __all__ = ["register"]
     show_default=True,
     help="The README whose table is updated, if it has one.",
 )
-def register(*, bundle: Path, registry: Path, readme: Path) -> None:
+@replace_better_option
+def register(*, bundle: Path, registry: Path, readme: Path, replace_better: bool) -> None:
     """Update models.csv and the README table from a bundle.
 
     Only the row of the certified model changes, and in it only what was measured. An inconclusive
-    certificate changes nothing.
+    certificate changes nothing, and neither does one that is no better evidence than what stands.
     """
     out = console()
-    change = register_bundle(read_bundle(bundle), registry=registry, readme=readme)
+    change = register_bundle(
+        read_bundle(bundle), registry=registry, readme=readme, replace_better=replace_better
+    )
     if change is None:
         msg = f"the certificate comes to no verdict; {registry} is as it was"
         raise InconclusiveError(msg)
+    if change.declined:
+        what = f"{change.declined}; {registry} is as it was"
+        raise InputError(Problem(what=what, hint="--replace-better registers it all the same"))
     if not change.cells:
         out.print(Text(f"{registry} says all of it already"))
     for cell in change.cells:

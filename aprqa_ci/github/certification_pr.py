@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from aprqa_ci.certification.bundle import CERTIFICATE_NAME, Bundle
 from aprqa_ci.certification.timings import TIMINGS_NAME
 from aprqa_ci.errors import DeliveryError, InputError
-from aprqa_ci.github.better_evidence import why_open_is_ahead
-from aprqa_ci.github.certified import Certified, certified_by
+from aprqa_ci.github.certified import Certified, certified_by, why_open_is_ahead
 from aprqa_ci.github.labels import deliver_labels
 from aprqa_ci.github.proposal import (
     Base,

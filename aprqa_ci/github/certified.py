@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from aprqa_ci.errors import InputError
 from aprqa_ci.markdown import comment as html_comment
 from aprqa_ci.planning.tiers import load_tiers
+from aprqa_ci.registry.better_evidence import tier_rank
 from aprqa_ci.scoring.runs import instant
 from aprqa_ci.wire import WireModel, canonical_json, decode_wire
 
@@ -16,7 +17,7 @@ if (
 ):  # PyGithub is an extra; without it there is no client, and this module still loads
     from aprqa_ci.github.answers import PullRequest
 
-__all__ = ["BRANCH_PREFIX", "Certified", "certified_by", "marker_of"]
+__all__ = ["BRANCH_PREFIX", "Certified", "certified_by", "marker_of", "why_open_is_ahead"]
 
 BRANCH_PREFIX = "aprqa/certify/"
 """Before the playbook's name; nobody else is to use it."""
@@ -74,6 +75,24 @@ def certified_by(pull: "PullRequest", *, author: str | None, repository: str) ->
     # A tier or a time that cannot be compared would look older than everything.
     comparable = certified.tier in load_tiers() and instant(certified.finished) > instant("")
     return certified if comparable and pull.head.ref == _branch(certified) else None
+
+
+def why_open_is_ahead(new: Certified, standing: Certified) -> str | None:
+    """Return why an open certification is not to be replaced; nothing when it may be. Pure.
+
+    The rules are those for what stands on the base: no lower tier, no older evidence. Evidence of
+    the same moment is the same evidence, and may mend what was written of it.
+
+    Args:
+        new: what would be proposed.
+        standing: what the playbook's open pull request or its branch certifies.
+    """
+    if tier_rank(new.tier) < tier_rank(standing.tier):
+        return f"tier {new.tier} is below {standing.tier}, which is proposed already"
+    if instant(new.finished) < instant(standing.finished):
+        ends = f"the evidence ends {new.finished}"
+        return f"{ends}; what is proposed already is of {standing.finished}"
+    return None
 
 
 def _branch(certified: Certified) -> str:

@@ -18,14 +18,14 @@ from aprqa_ci.certification.timings import TIMINGS_NAME, CellTimings, joined_tim
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.shard_list import SHARDS_NAME
 from aprqa_ci.files import read_bounded, sha256_bytes
-from aprqa_ci.github.better_evidence import Standing, why_not_better
 from aprqa_ci.github.certified import BRANCH_PREFIX, Certified, marker_of
 from aprqa_ci.github.comment import MAX_BODY_BYTES
 from aprqa_ci.github.settings import Publishing
 from aprqa_ci.markdown import code_span, fenced, heading, join
 from aprqa_ci.plain_text import visible
+from aprqa_ci.registry.better_evidence import Standing, row_of, why_not_better
 from aprqa_ci.registry.from_certificate import update_from_certificate
-from aprqa_ci.registry.models_csv import EMPTY_REGISTRY, Registry, apply, read_registry
+from aprqa_ci.registry.models_csv import EMPTY_REGISTRY, apply, read_registry
 from aprqa_ci.registry.readme_table import TABLE_END, TABLE_START, render_table, replace_table
 from aprqa_ci.reports.comparison import compare
 from aprqa_ci.reports.markdown_report import render_markdown
@@ -143,7 +143,7 @@ def propose(
     registry = read_registry(
         EMPTY_REGISTRY if base.registry is None else base.registry, source=places.registry
     )
-    standing = Standing(certificate=_certificate(base), row=_row(registry, new.model.hf_repo))
+    standing = Standing(certificate=_certificate(base), row=row_of(registry, new.model.hf_repo))
     if reason := why_not_better(new, standing, verified=verified):
         return Declined(reason=reason)
     update = update_from_certificate(new)
@@ -185,7 +185,7 @@ def _title(new: Certificate, standing: Standing) -> str:
     title = f"feat(cert): {name} {new.tier}: {new.status.value} {new.mqs} ({new.grade})"
     if standing.status == Status.CERTIFIED.value and new.status is not Status.CERTIFIED:
         title += ", was CERTIFIED"
-        if standing.row is not None:
+        if standing.row is not None and standing.row["status"] == Status.CERTIFIED.value:
             title += f" {visible(standing.row['mqs_score'])[:10]}"
     return title
 
@@ -268,10 +268,6 @@ def _certificate(base: Base) -> Certificate | None:
     if base.certificate is None:
         return None
     return decode_wire(base.certificate, Certificate, source=CERTIFICATE_NAME)
-
-
-def _row(registry: Registry, model: str) -> Mapping[str, str] | None:
-    return next((row for row in registry.rows if row["model_id"] == model), None)
 
 
 def _readme(readme: bytes, registry: bytes, places: Places) -> bytes:

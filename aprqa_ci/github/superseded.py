@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from aprqa_ci.github.better_evidence import Standing, why_behind
 from aprqa_ci.github.certified import BRANCH_PREFIX, Certified
 from aprqa_ci.markdown import Inline, code_span, escape_text, join
 from aprqa_ci.planning.tiers import load_tiers
+from aprqa_ci.registry.better_evidence import Standing, why_behind
 from aprqa_ci.scoring.runs import instant
 
 __all__ = ["Superseded", "why_superseded"]

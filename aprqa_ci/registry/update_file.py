@@ -31,6 +31,8 @@ class RegistryChange:
     """What changed; nothing when the file said it already and was not written."""
     registry: Registry
     """The registry as it is now."""
+    declined: str = ""
+    """Why nothing was changed although something would have been; else empty."""
 
 
 def read_registry_file(path: Path) -> Registry:
@@ -48,6 +50,7 @@ def update_file(
     *,
     create: bool = False,
     readme: Path | None = None,
+    why_not: Callable[[Registry], str | None] = lambda _: None,
     process: Process | None = None,
 ) -> RegistryChange:
     """Bring one model's row in a file up to date.
@@ -61,6 +64,8 @@ def update_file(
         create: make the file if it is not there.
         readme: whose table is made of the registry, under the same lock: of two updates at once,
             the table must be that of the second. A README without the markers is left alone.
+        why_not: says of the registry, as it is under the lock, why it is to stay as it is. It is
+            asked only when something would change.
         process: who takes the lock; this process by default.
 
     Raises:
@@ -75,6 +80,7 @@ def update_file(
         lambda registry: apply(registry, update),
         create=create,
         readme=readme,
+        why_not=why_not,
         process=process,
     )
 
@@ -105,6 +111,7 @@ def _changed(
     *,
     create: bool,
     readme: Path | None = None,
+    why_not: Callable[[Registry], str | None] = lambda _: None,
     process: Process | None,
 ) -> RegistryChange:
     target = _target(path)
@@ -119,7 +126,10 @@ def _changed(
             old = read_bounded(target, MAX_REGISTRY_BYTES)
         else:
             raise _missing(path)
-        new, cells = change(read_registry(old, source=path))
+        standing = read_registry(old, source=path)
+        new, cells = change(standing)
+        if cells and (declined := why_not(standing)):
+            return RegistryChange(path=path, cells=(), registry=standing, declined=declined)
         if cells:
             _write(target, new)
         registry = read_registry(new, source=path)

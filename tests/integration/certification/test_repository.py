@@ -20,9 +20,9 @@ from aprqa_ci.certification.bundle import (
 from aprqa_ci.certification.chain import Link
 from aprqa_ci.certification.git_history import NoHistoryError, history_of
 from aprqa_ci.certification.provenance import VerifiedAttestation
+from aprqa_ci.certification.registering import register_bundle
 from aprqa_ci.certification.repository import RepositoryVerification, verify_repository
 from aprqa_ci.certification.statement import statement_bytes, statement_of
-from aprqa_ci.certification.steps import register_bundle
 from aprqa_ci.certification.verifying import Verification
 from aprqa_ci.cli.main import run
 from aprqa_ci.errors import InputError

@@ -8,6 +8,7 @@ import pytest
 
 from aprqa_ci.cli.main import run
 from aprqa_ci.evidence.journal import JOURNAL_NAME
+from aprqa_ci.registry.models_csv import EMPTY_REGISTRY
 from tests.playbooks import playbook_data
 
 Aprqa = Callable[..., tuple[int, str, str]]
@@ -191,12 +192,25 @@ def test_report_and_register_take_the_bundle(aprqa: Aprqa, tmp_path: Path) -> No
 
 
 def test_climbing_ends_at_the_tier_that_is_not_reached(aprqa: Aprqa, tmp_path: Path) -> None:
+    registry = tmp_path / "docs" / "certifications" / "models.csv"
+    registry.parent.mkdir(parents=True)
+    registry.write_bytes(EMPTY_REGISTRY + f"org/tiny{',' * 19}\n".encode())
+    before = registry.read_bytes().replace(b"tiny,,,,,,,,", b"tiny,,,,CERTIFIED,850,B,mvp,")
+    registry.write_bytes(before)
     code, out, err = aprqa("certify", "tiny.playbook.yaml", "--through", "smoke")
     assert (code, err) == (1, "")
     assert "tier quick" in out
     assert "tiny-quick goes no further than quick" in out
     assert "tier smoke" not in out
-    assert (tmp_path / "docs" / "certifications" / "models.csv").exists()
+    path = "docs/certifications/models.csv"
+    why = "tier quick is below mvp, which stands (--replace-better)"
+    assert f"  left {path} as it is: {why}" in out.splitlines()
+    assert f"wrote {path}" not in out
+    assert registry.read_bytes() == before
+    code, out, err = aprqa("certify", "tiny.playbook.yaml", "--replace-better")
+    assert (code, err) == (1, "")
+    assert f"  wrote {path}" in out.splitlines()
+    assert b"org/tiny,,,,BLOCKED," in registry.read_bytes()
 
 
 def test_what_failed_is_run_again_and_the_evidence_kept(aprqa: Aprqa, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from aprqa_ci import __version__
 from aprqa_ci.certification.bundle import CERTIFICATE_NAME, DIGEST_NAME, EVIDENCE_NAME, Bundle
 from aprqa_ci.certification.examining import Examination, examine
-from aprqa_ci.certification.steps import register_bundle
+from aprqa_ci.certification.registering import register_bundle
 from aprqa_ci.evidence.reading import write_evidence
 from aprqa_ci.evidence.record import EvidenceRecord
 from aprqa_ci.registry.models_csv import COLUMNS

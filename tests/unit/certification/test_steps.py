@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from aprqa_ci.certification.bundle import Bundle, read_bundle, write_bundle
+from aprqa_ci.certification.bundle import read_bundle, write_bundle
 from aprqa_ci.certification.repeating import certify_failed
 from aprqa_ci.certification.standing import Earlier
 from aprqa_ci.certification.steps import (
@@ -13,7 +13,6 @@ from aprqa_ci.certification.steps import (
     certify_plan,
     make_plan,
     merge_shards,
-    register_bundle,
     run_shard,
 )
 from aprqa_ci.errors import InputError
@@ -22,8 +21,7 @@ from aprqa_ci.evidence.reading import write_evidence
 from aprqa_ci.files import sha256_bytes
 from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.planning.plan import Plan
-from aprqa_ci.registry.readme_table import TABLE_END, TABLE_START
-from aprqa_ci.vocabulary import Outcome, Status
+from aprqa_ci.vocabulary import Status
 from aprqa_ci.wire import pretty_json
 from tests.playbooks import planned, playbook_data
 from tests.records import made_records, made_shard
@@ -162,49 +160,6 @@ def test_an_unknown_shard_is_named_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no shard 's009'; it has s001, s002, s003"):
         run_shard(SHARDED, "s009", out=tmp_path, surroundings=world(tmp_path))
     assert list(tmp_path.iterdir()) == []
-
-
-def test_registering_twice_changes_nothing_the_second_time(
-    tmp_path: Path, certified: Bundle
-) -> None:
-    registry, readme = tmp_path / "docs" / "models.csv", tmp_path / "README.md"
-    readme.write_text(f"# Hello\n\n{TABLE_START}\n{TABLE_END}\n\nBye\n", encoding="utf-8")
-    first = register_bundle(certified, registry=registry, readme=readme)
-    assert first is not None
-    assert {cell.column for cell in first.cells} >= {"mqs_score", "grade", "status"}
-    before = registry.read_bytes(), readme.read_bytes()
-    assert b"org/tiny" in before[0]
-    assert b"org/tiny" in before[1]
-    again = register_bundle(certified, registry=registry, readme=readme)
-    assert again is not None
-    assert again.cells == ()
-    assert (registry.read_bytes(), readme.read_bytes()) == before
-
-
-@pytest.mark.parametrize("text", [None, "# No table here\n"])
-def test_a_readme_without_a_table_is_left_alone(
-    tmp_path: Path, certified: Bundle, text: str | None
-) -> None:
-    readme = tmp_path / "README.md"
-    if text is not None:
-        readme.write_text(text, encoding="utf-8")
-    assert register_bundle(certified, registry=tmp_path / "models.csv", readme=readme)
-    assert readme.exists() == (text is not None)
-    assert text is None or readme.read_text(encoding="utf-8") == text
-
-
-def test_an_inconclusive_run_changes_nothing(tmp_path: Path, plan: Plan, certified: Bundle) -> None:
-    registry, readme = tmp_path / "models.csv", tmp_path / "README.md"
-    readme.write_text(f"{TABLE_START}\n{TABLE_END}\n", encoding="utf-8")
-    register_bundle(certified, registry=registry, readme=readme)
-    before = registry.read_bytes(), readme.read_bytes()
-    skipped = made_records(
-        plan, {plan.cells[0].scenarios[-1].id: Outcome.SKIPPED}, cause="infrastructure:no-memory"
-    )
-    bundle = write_bundle(tmp_path / "again", plan, skipped, model_digests={})
-    assert bundle.certificate.status is Status.INCONCLUSIVE
-    assert register_bundle(bundle, registry=registry, readme=readme) is None
-    assert (registry.read_bytes(), readme.read_bytes()) == before
 
 
 def test_processors_are_shared_among_the_workers(tmp_path: Path) -> None:

@@ -1,8 +1,15 @@
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from aprqa_ci.certification.bundle import Bundle
+from aprqa_ci.registry import update_file
+from aprqa_ci.registry.lock import Process
 from aprqa_ci.registry.readme_table import TABLE_END, TABLE_START
+from aprqa_ci.vocabulary import Outcome
+from tests.bundles import made_bundle, scenario_id
 
 if TYPE_CHECKING:
     from tests.unit.cli.conftest import Aprqa, BundleOf
@@ -31,6 +38,21 @@ def test_a_verdict_against_the_model_is_registered_too(
     assert b"BLOCKED" in (tmp_path / "models.csv").read_bytes()
 
 
+def test_what_is_better_stays_until_told_otherwise(aprqa: "Aprqa", tmp_path: Path) -> None:
+    newer = made_bundle(tmp_path / "newer", days=1).directory
+    older = made_bundle(tmp_path / "older", outcomes={scenario_id(): Outcome.FALSIFIED}).directory
+    aprqa("register", newer, "--registry", "models.csv")
+    before = (tmp_path / "models.csv").read_bytes()
+    ended = aprqa("register", older, "--registry", "models.csv")
+    assert ended.code == 2
+    assert "what stands is of" in ended.err
+    assert "--replace-better" in ended.err
+    assert (tmp_path / "models.csv").read_bytes() == before
+    told = aprqa("register", older, "--registry", "models.csv", "--replace-better")
+    assert told.code == 0
+    assert (tmp_path / "models.csv").read_bytes() != before
+
+
 def test_an_inconclusive_certificate_changes_no_byte(
     aprqa: "Aprqa", bundle_of: "BundleOf", inconclusive: Bundle, tmp_path: Path
 ) -> None:
@@ -53,7 +75,10 @@ def test_a_registry_with_another_header_is_left_alone(
     assert path.read_bytes() == b"name,score\r\nx,1\r\n"
 
 
-def test_a_locked_registry_is_left_alone(aprqa: "Aprqa", certified: Bundle, tmp_path: Path) -> None:
+def test_a_locked_registry_is_left_alone(
+    aprqa: "Aprqa", certified: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update_file, "Process", partial(Process, patience_s=0.0))
     path = tmp_path / "models.csv"
     aprqa("register", certified.directory, "--registry", path)
     before = path.read_bytes()

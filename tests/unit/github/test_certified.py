@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aprqa_ci.github.certified import Certified, certified_by, marker_of
+from aprqa_ci.github.certified import Certified, certified_by, marker_of, why_open_is_ahead
 
 answers = pytest.importorskip("aprqa_ci.github.answers")
 
@@ -99,3 +99,46 @@ def test_no_name_ends_the_marker(path: str, model: str) -> None:
     found = read(text)
     assert found is not None
     assert (found.path, found.model) == (path, model)
+
+
+JAN, FEB, MAR = "2026-01-02T12:00:00Z", "2026-02-02T12:00:00Z", "2026-03-02T12:00:00Z"
+
+
+def certified(tier: str, finished: str) -> Certified:
+    return Certified(
+        playbook="tiny-mvp", path="p", model="m/m", tier=tier, finished=finished, base="main"
+    )
+
+
+@pytest.mark.parametrize(
+    ("new", "standing", "why"),
+    [
+        # the same evidence, its text mended
+        (("mvp", FEB), ("mvp", FEB), None),
+        (("mvp", "2026-02-02T13:00:00+01:00"), ("mvp", FEB), None),
+        # newer
+        (("mvp", MAR), ("mvp", FEB), None),
+        (("full", MAR), ("mvp", FEB), None),
+        # older, whatever its tier
+        (("mvp", JAN), ("mvp", FEB), f"the evidence ends {JAN}; what is proposed already is of"),
+        (("full", JAN), ("mvp", FEB), f"the evidence ends {JAN}; what is proposed already is of"),
+        # of a lower tier, whenever it ended
+        (("quick", MAR), ("mvp", FEB), "tier quick is below mvp, which is proposed already"),
+        (("quick", JAN), ("mvp", FEB), "tier quick is below mvp, which is proposed already"),
+        (("no such tier", MAR), ("quick", FEB), "is below quick"),
+        # what cannot be compared stands in nobody's way
+        (("mvp", JAN), ("mvp", "yesterday"), None),
+        (("mvp", JAN), ("no such tier", JAN), None),
+        # and brings nothing
+        (("mvp", ""), ("mvp", JAN), "what is proposed already is of"),
+    ],
+)
+def test_what_is_proposed_already_is_not_replaced_by_less(
+    new: tuple[str, str], standing: tuple[str, str], why: str | None
+) -> None:
+    found = why_open_is_ahead(certified(*new), certified(*standing))
+    if why is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert why in found

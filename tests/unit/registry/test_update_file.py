@@ -52,6 +52,27 @@ def test_a_row_is_written_once(path: Path, update: RowUpdate) -> None:
     assert [entry.name for entry in path.parent.iterdir()] == ["models.csv"]
 
 
+def test_what_is_to_stay_as_it_is_stays(path: Path, update: RowUpdate) -> None:
+    asked: list[bytes] = []
+
+    def why_not(registry: Registry) -> str:
+        asked.append(registry.data)
+        return "better stands"
+
+    change = update_file(path, update, why_not=why_not, process=HERE)
+    assert (change.declined, change.cells, change.registry.data) == (
+        "better stands",
+        (),
+        EMPTY_REGISTRY,
+    )
+    assert path.read_bytes() == EMPTY_REGISTRY
+    update_file(path, update, why_not=lambda _: None, process=HERE)
+    # What is there already is not asked about.
+    assert update_file(path, update, why_not=why_not, process=HERE).declined == ""
+    assert asked == [EMPTY_REGISTRY]
+    assert [entry.name for entry in path.parent.iterdir()] == ["models.csv"]
+
+
 def test_a_missing_file_is_made_only_when_asked(tmp_path: Path, update: RowUpdate) -> None:
     path = tmp_path / "docs" / "models.csv"
     for _ in range(2):

@@ -3,22 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from aprqa_ci.github.certified import Certified
 from aprqa_ci.planning.tiers import load_tiers
+from aprqa_ci.registry.models_csv import Registry
 from aprqa_ci.registry.values import UNTESTED
 from aprqa_ci.scoring.certificate import Certificate
 from aprqa_ci.scoring.runs import instant
 from aprqa_ci.vocabulary import Status
 
-__all__ = ["Standing", "why_behind", "why_not_better", "why_open_is_ahead"]
+__all__ = ["Standing", "row_of", "tier_rank", "why_behind", "why_not_better"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
-    """What the repository says of a model and a playbook."""
+    """What is said of a model before a certificate is to change it."""
 
     certificate: Certificate | None
-    """The playbook's certificate, if there is one."""
+    """The playbook's certificate, if it is known; a registry on disk is no proof of one."""
     row: Mapping[str, str] | None
     """The model's row of the registry, if there is one; other playbooks write it as well."""
 
@@ -29,7 +29,7 @@ class Standing:
         if self.row is not None:
             names.append(self.row["certified_tier"])
         known = [name for name in names if name in load_tiers()]
-        return max(known, key=_rank, default=None)
+        return max(known, key=tier_rank, default=None)
 
     @property
     def since(self) -> str:
@@ -41,8 +41,8 @@ class Standing:
 
     @property
     def status(self) -> str | None:
-        """The registry's word; without a row, the certificate's."""
-        if self.row is not None:
+        """The registry's word; without one, the certificate's. Nothing where nobody tested."""
+        if self.row is not None and self.row["status"] not in UNTESTED:
             return self.row["status"]
         return None if self.certificate is None else self.certificate.status.value
 
@@ -50,12 +50,14 @@ class Standing:
 def why_not_better(new: Certificate, standing: Standing, *, verified: bool) -> str | None:
     """Return why a certificate is no reason to change the registry; nothing when it is. Pure.
 
-    A model that falls from CERTIFIED to BLOCKED is a reason like any other.
+    A model that falls from CERTIFIED to BLOCKED is a reason like any other: what is newer and of no
+    lower tier counts, good or bad. What failed is never hidden by a result that shows less.
 
     Args:
         new: the certificate.
         standing: what it would replace.
-        verified: whether a run on reviewed files of this repository made the evidence.
+        verified: whether the evidence is that of somebody who may say so; of pull requests, whether
+            a run on reviewed files of this repository made it.
     """
     if not verified:
         return "the evidence is unverified: no run on the default branch made it"
@@ -64,7 +66,8 @@ def why_not_better(new: Certificate, standing: Standing, *, verified: bool) -> s
     if below := _below(new.tier, standing):
         return below
     stands = standing.certificate
-    is_same = stands is not None and stands.evidence_digest == new.evidence_digest
+    # A row names no evidence but by its time.
+    is_same = stands is None or stands.evidence_digest == new.evidence_digest
     # The evidence that stands may mend what was written of it, unless the row has moved on.
     mends = is_same and instant(new.finished) == instant(standing.since)
     if not mends and (older := _not_newer(new.finished, standing)):
@@ -87,26 +90,19 @@ def why_behind(tier: str, finished: str, standing: Standing) -> str | None:
     return _below(tier, standing) or _not_newer(finished, standing)
 
 
-def why_open_is_ahead(new: Certified, standing: Certified) -> str | None:
-    """Return why an open certification is not to be replaced; nothing when it may be. Pure.
+def tier_rank(tier: str) -> int:
+    """Return a tier's place, the smallest first; one that is not known is below all."""
+    names = list(load_tiers())
+    return names.index(tier) if tier in names else -1
 
-    The rules are those for what stands on the base: no lower tier, no older evidence. Evidence of
-    the same moment is the same evidence, and may mend what was written of it.
 
-    Args:
-        new: what would be proposed.
-        standing: what the playbook's open pull request or its branch certifies.
-    """
-    if _rank(new.tier) < _rank(standing.tier):
-        return f"tier {new.tier} is below {standing.tier}, which is proposed already"
-    if instant(new.finished) < instant(standing.finished):
-        ends = f"the evidence ends {new.finished}"
-        return f"{ends}; what is proposed already is of {standing.finished}"
-    return None
+def row_of(registry: Registry, model: str) -> Mapping[str, str] | None:
+    """Return a model's row, if it has one."""
+    return next((row for row in registry.rows if row["model_id"] == model), None)
 
 
 def _below(tier: str, standing: Standing) -> str | None:
-    if standing.tier is None or _rank(tier) >= _rank(standing.tier):
+    if standing.tier is None or tier_rank(tier) >= tier_rank(standing.tier):
         return None
     return f"tier {tier} is below {standing.tier}, which stands"
 
@@ -115,9 +111,3 @@ def _not_newer(finished: str, standing: Standing) -> str | None:
     if instant(finished) > instant(standing.since):
         return None
     return f"the evidence ends {finished}; what stands is of {standing.since}"
-
-
-def _rank(tier: str) -> int:
-    """Return a tier's place, the smallest first; one that is not known is below all."""
-    names = list(load_tiers())
-    return names.index(tier) if tier in names else -1

@@ -5,8 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from aprqa_ci.github.better_evidence import Standing, why_not_better, why_open_is_ahead
-from aprqa_ci.github.certified import Certified
+from aprqa_ci.registry.better_evidence import Standing, why_not_better
 from aprqa_ci.scoring.certificate import Certificate
 from aprqa_ci.vocabulary import Status
 from tests.bundles import made_bundle
@@ -92,6 +91,16 @@ def test_the_same_evidence_may_mend_its_row_alone(certificate: Certificate) -> N
     assert "what stands is of" in verdict(certificate, standing(certificate, newer))
 
 
+def test_a_row_alone_names_its_evidence_by_the_time(certificate: Certificate) -> None:
+    assert certificate.finished is not None
+    own = row("BLOCKED", "none", certificate.finished)
+    assert verdict(certificate, standing(row=own)) == "better"
+    elsewhere = row("BLOCKED", "none", certificate.finished.replace("Z", "+00:00"))
+    assert verdict(certificate, standing(row=elsewhere)) == "better"
+    could_not = changed(certificate, status=Status.PROVISIONAL)
+    assert "could not certify" in verdict(could_not, standing(row=row(time=certificate.finished)))
+
+
 def test_what_could_not_certify_replaces_no_certificate(certificate: Certificate) -> None:
     provisional = changed(certificate, status=Status.PROVISIONAL)
     assert "could not certify" in verdict(provisional, standing(changed(certificate, **OLD)))
@@ -99,6 +108,7 @@ def test_what_could_not_certify_replaces_no_certificate(certificate: Certificate
     assert verdict(provisional, standing(row=row("BLOCKED", "none"))) == "better"
     narrowed = changed(certificate, status=Status.BLOCKED, narrowed=True)
     assert "cells were left out" in verdict(narrowed, standing(row=row()))
+    assert verdict(narrowed, standing(row=row("PENDING", "none"))) == "better"
 
 
 def test_a_fall_is_better_evidence(certificate: Certificate) -> None:
@@ -111,46 +121,3 @@ def test_of_certificate_and_row_the_stricter_counts(certificate: Certificate) ->
     assert "below full" in verdict(certificate, both)
     both = standing(changed(certificate, tier="full", **OLD), row("BLOCKED", "none"))
     assert "below full" in verdict(certificate, both)
-
-
-JAN, FEB, MAR = "2026-01-02T12:00:00Z", "2026-02-02T12:00:00Z", "2026-03-02T12:00:00Z"
-
-
-def certified(tier: str, finished: str) -> Certified:
-    return Certified(
-        playbook="tiny-mvp", path="p", model="m/m", tier=tier, finished=finished, base="main"
-    )
-
-
-@pytest.mark.parametrize(
-    ("new", "standing", "why"),
-    [
-        # the same evidence, its text mended
-        (("mvp", FEB), ("mvp", FEB), None),
-        (("mvp", "2026-02-02T13:00:00+01:00"), ("mvp", FEB), None),
-        # newer
-        (("mvp", MAR), ("mvp", FEB), None),
-        (("full", MAR), ("mvp", FEB), None),
-        # older, whatever its tier
-        (("mvp", JAN), ("mvp", FEB), f"the evidence ends {JAN}; what is proposed already is of"),
-        (("full", JAN), ("mvp", FEB), f"the evidence ends {JAN}; what is proposed already is of"),
-        # of a lower tier, whenever it ended
-        (("quick", MAR), ("mvp", FEB), "tier quick is below mvp, which is proposed already"),
-        (("quick", JAN), ("mvp", FEB), "tier quick is below mvp, which is proposed already"),
-        (("no such tier", MAR), ("quick", FEB), "is below quick"),
-        # what cannot be compared stands in nobody's way
-        (("mvp", JAN), ("mvp", "yesterday"), None),
-        (("mvp", JAN), ("no such tier", JAN), None),
-        # and brings nothing
-        (("mvp", ""), ("mvp", JAN), "what is proposed already is of"),
-    ],
-)
-def test_what_is_proposed_already_is_not_replaced_by_less(
-    new: tuple[str, str], standing: tuple[str, str], why: str | None
-) -> None:
-    found = why_open_is_ahead(certified(*new), certified(*standing))
-    if why is None:
-        assert found is None
-    else:
-        assert found is not None
-        assert why in found
