@@ -120,12 +120,17 @@ class Desk:
             scratch=request.scratch,
             converter=apr_converter(request.apr),
         )
+        worst = found.excess.worst
         return WeightsCompared(
             tensors=found.tensors,
             worst_tensor=found.worst_tensor,
             worst_error=found.worst_error if isfinite(found.worst_error) else None,
             exact=found.exact,
             reason=found.reason,
+            requantized=found.excess.tensors,
+            worst_requantized=worst.tensor if worst else "",
+            worst_ratio=worst.ratio if worst else None,
+            typical_ratio=found.excess.typical,
         )
 
     def _judge(self, request: JudgeFiles) -> Reply:

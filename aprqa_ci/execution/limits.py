@@ -41,6 +41,8 @@ class Limits(WireModel, frozen=True, kw_only=True):
     memory_factor: dict[str, float]
     memory_factor_default: float
     classes: dict[str, ClassLimits]
+    excess_worst: float
+    excess_typical: float
 
     def load_seconds(self, timeout_ms: int, size_bytes: int) -> float:
         """Return how long loading may take."""

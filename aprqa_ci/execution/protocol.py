@@ -175,6 +175,13 @@ class WeightsCompared(_Reply, frozen=True, kw_only=True, tag="weights-compared")
     """Whether forth and back gave every value again."""
     reason: str = ""
     """Why nothing could be compared."""
+    requantized: int = 0
+    """How many tensors were held against a new quantization of the ground truth's."""
+    worst_requantized: str = ""
+    worst_ratio: float | None = None
+    """The largest error of a tensor over that of the new quantization."""
+    typical_ratio: float | None = None
+    """The median of these."""
 
 
 class JudgedFile(WireModel, frozen=True, kw_only=True):

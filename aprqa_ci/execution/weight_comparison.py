@@ -5,11 +5,12 @@ without one it goes forth to SafeTensors and back. An APR file is converted to S
 are compared with the ground truth.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,13 @@ from aprqa_ci.execution.formats.llama import LlamaConfig, as_hf_tensor, gguf_nam
 from aprqa_ci.execution.formats.safetensors import open_safetensors
 from aprqa_ci.execution.formats.weights import FormatError, UnsupportedFormatError, WeightFile
 from aprqa_ci.execution.model_files import ModelFiles
+from aprqa_ci.execution.quantization_error import (
+    NO_EXCESS,
+    Excess,
+    TensorExcess,
+    excess_error,
+    excess_of,
+)
 from aprqa_ci.vocabulary import ModelFormat
 
 __all__ = ["WeightComparison", "compare_weights", "relative_error"]
@@ -44,6 +52,8 @@ class WeightComparison:
     """Whether every value is the same."""
     reason: str = ""
     """Why nothing could be compared."""
+    excess: Excess = NO_EXCESS
+    """The errors over those of quantizing the ground truth anew."""
 
 
 def relative_error(ours: npt.NDArray[np.float32], theirs: npt.NDArray[np.float32]) -> float:
@@ -96,7 +106,7 @@ def compare_weights(
         if len(model.weights) > 1:
             return _nothing("a split GGUF file is not compared")
         if ground_truth is not None and ground_truth.format is ModelFormat.SAFETENSORS:
-            return _compare(model.weights[0], ground_truth)
+            return _compare(model.weights[0], ground_truth, is_source=True)
         back = scratch / "back"
         convert_gguf_to_safetensors(model.weights[0], back, "f32")
         converted = ModelFiles(
@@ -127,7 +137,7 @@ def _compare_apr(
         return _worst(theirs, ours.tensors.keys(), ours.load, model.weights[0].name, tied=tied)
 
 
-def _compare(gguf: Path, safetensors: ModelFiles) -> WeightComparison:
+def _compare(gguf: Path, safetensors: ModelFiles, *, is_source: bool = False) -> WeightComparison:
     source = safetensors.directory / "config.json"
     config = LlamaConfig.from_config_json(read_json_object(source), source)
     with (
@@ -143,7 +153,15 @@ def _compare(gguf: Path, safetensors: ModelFiles) -> WeightComparison:
         def load(name: str) -> npt.NDArray[np.float32]:
             return as_hf_tensor(stored[name], ours.load(stored[name]), config)
 
-        return _worst(theirs, stored.keys(), load, gguf.name, tied=config.tied_embeddings)
+        types = {name: ours.tensors[other].dtype for name, other in stored.items()}
+        return _worst(
+            theirs,
+            stored.keys(),
+            load,
+            gguf.name,
+            tied=config.tied_embeddings,
+            types=types if is_source else {},
+        )
 
 
 def _worst(
@@ -153,9 +171,14 @@ def _worst(
     place: str,
     *,
     tied: bool,
+    types: Mapping[str, str] = MappingProxyType({}),
 ) -> WeightComparison:
-    """Return how far the worst tensor is from theirs; ``load`` gives those whose names are ours."""
+    """Return how far the worst tensor is from theirs; ``load`` gives those whose names are ours.
+
+    Those of which ``types`` has the storage type are held against a quantization of theirs as well.
+    """
     worst, name_of_worst, compared, exact = -1.0, "", 0, True
+    excess: list[TensorExcess] = []
     for name in theirs.tensors:
         if name not in ours:
             if name == "lm_head.weight" and tied:
@@ -167,7 +190,11 @@ def _worst(
                 exact=False,
                 reason=f"{name} is missing in {place}",
             )
-        error = relative_error(load(name), theirs.load(name))
+        left, right = load(name), theirs.load(name)
+        error = relative_error(left, right)
+        ratio = excess_error(left, right, types[name]) if name in types else None
+        if ratio is not None:
+            excess.append(TensorExcess(tensor=name, ratio=ratio))
         exact = exact and error == 0.0
         compared += 1
         if error > worst:
@@ -175,7 +202,11 @@ def _worst(
     if not compared:
         return _nothing("the model has no tensors")
     return WeightComparison(
-        tensors=compared, worst_tensor=name_of_worst, worst_error=worst, exact=exact
+        tensors=compared,
+        worst_tensor=name_of_worst,
+        worst_error=worst,
+        exact=exact,
+        excess=excess_of(excess),
     )
 
 

@@ -63,6 +63,10 @@ def round_trip(cell: OpenCell) -> Finding:
         "worst_tensor": reply.worst_tensor,
         "worst_error": reply.worst_error,
         "exact": reply.exact,
+        "requantized": reply.requantized,
+        "worst_requantized": reply.worst_requantized,
+        "worst_ratio": reply.worst_ratio,
+        "typical_ratio": reply.typical_ratio,
     }
     if reply.tensors == 0:
         return Finding(
@@ -76,13 +80,31 @@ def round_trip(cell: OpenCell) -> Finding:
     error = reply.worst_error
     holds = reply.exact or (error is not None and error <= limit)
     off = "shares nothing with it" if error is None else f"is off by {error:.4f}"
+    excess, beyond = _excess(cell, reply)
     return Finding(
-        outcome=Outcome.CORROBORATED if holds else Outcome.FALSIFIED,
+        outcome=Outcome.CORROBORATED if holds and not beyond else Outcome.FALSIFIED,
         reason=reply.reason
         or f"{reply.tensors} tensors compared; the worst, {reply.worst_tensor}, {off}; "
-        f"the limit is {limit:g}",
+        f"the limit is {limit:g}{excess}",
         figures=figures,
     )
+
+
+def _excess(cell: OpenCell, reply: WeightsCompared) -> tuple[str, bool]:
+    """Return how the errors compare with those of a new quantization, and whether beyond limits.
+
+    A tensor with a wrong scale stands out; weights that were quantized before are all a little off.
+    """
+    worst, typical = reply.worst_ratio, reply.typical_ratio
+    if worst is None or typical is None:
+        return "", False
+    limits = cell.limits
+    said = (
+        f"; over a new quantization of {reply.requantized} tensors the error is {typical:.3f} times"
+        f" as large and at most {worst:.3f} times, in {reply.worst_requantized}; the limits are"
+        f" {limits.excess_typical:g} and {limits.excess_worst:g}"
+    )
+    return said, worst > limits.excess_worst or typical > limits.excess_typical
 
 
 def agreement_class(quantization: str | None) -> str:

@@ -25,8 +25,18 @@ from aprqa_ci.execution.formats.weights import FormatError
 if TYPE_CHECKING:
     import gguf
 
-__all__ = ["add_dimensions", "add_tokenizer", "as_half", "load_tensor", "write_tensors"]
+__all__ = [
+    "BLOCK_TYPES",
+    "add_dimensions",
+    "add_tokenizer",
+    "as_half",
+    "load_tensor",
+    "quantized_and_back",
+    "write_tensors",
+]
 
+BLOCK_TYPES = frozenset({"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0"})
+"""The quantized types that can be written here."""
 _UNUSED, _CONTROL, _USER_DEFINED, _NORMAL = 5, 3, 4, 1
 
 
@@ -152,6 +162,32 @@ def write_tensors(
             as_gguf_tensor(name, load_tensor(weights, name, shape), config)
         )
         writer.write_tensor_data(_packed(weights, name, values, kinds[name]))
+
+
+def quantized_and_back(
+    values: npt.NDArray[np.float32], type_name: str
+) -> npt.NDArray[np.float32] | None:
+    """Return what is left of values that are stored in a type and read again.
+
+    Args:
+        values: a matrix.
+        type_name: GGUF's name of the type, ``Q4_0``.
+
+    Returns:
+        The values; nothing where the type is not written here, or its blocks do not fit the rows.
+    """
+    if type_name not in BLOCK_TYPES:
+        return None
+    import gguf  # noqa: PLC0415 - see above
+
+    kind = gguf.GGMLQuantizationType[type_name]
+    if values.shape[-1] % gguf.GGML_QUANT_SIZES[kind][0]:
+        return None
+    with np.errstate(all="ignore"):
+        back: npt.NDArray[np.float32] = gguf.quants.dequantize(
+            gguf.quants.quantize(np.ascontiguousarray(values), kind), kind
+        )
+    return back
 
 
 def _packed(

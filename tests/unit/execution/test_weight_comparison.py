@@ -131,6 +131,27 @@ def test_a_gguf_alone_goes_forth_and_back(
     assert found.tensors == 20
 
 
+@pytest.mark.parametrize("name", ["q8_0", "q4_0"])
+def test_a_quantized_gguf_is_as_near_to_its_source_as_its_type_allows(
+    model: Path, converted: Callable[[str], ModelFiles], scratch: Path, name: str
+) -> None:
+    found = compare_weights(converted(name), safetensors_of(model), scratch=scratch).excess
+    # Every matrix; the norms are not quantized.
+    assert found.tensors == 2 * 7 + 1
+    assert found.worst is not None
+    assert found.worst.ratio == pytest.approx(1.0)
+    assert found.typical == pytest.approx(1.0)
+
+
+def test_without_its_source_nothing_is_said_of_a_quantization(
+    model: Path, converted: Callable[[str], ModelFiles], scratch: Path
+) -> None:
+    assert compare_weights(converted("q8_0"), None, scratch=scratch).excess.tensors == 0
+    (scratch / "forth").mkdir()
+    half = compare_weights(converted("f16"), safetensors_of(model), scratch=scratch)
+    assert half.excess.tensors == 0
+
+
 def test_swapped_layers_are_far_off(
     model: Path, converted: Callable[[str], ModelFiles], scratch: Path
 ) -> None:

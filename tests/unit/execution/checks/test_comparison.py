@@ -191,3 +191,31 @@ def test_the_catalogue_of_checks_is_that_of_the_gates() -> None:
 def test_every_agreement_class_has_limits(scripted: Any) -> None:
     kinds = {each.agreement for each in quantization_catalogue().values()}
     assert kinds <= set(scripted().limits.classes)
+
+
+@pytest.mark.parametrize(
+    ("worst", "typical", "holds"),
+    [
+        (1.0, 1.0, True),
+        ("excess_worst", "excess_typical", True),
+        (9.4, 1.0, False),
+        (1.2, 1.12, False),
+        (None, None, True),
+    ],
+)
+def test_a_cruder_quantization_than_need_be_is_no_round_trip(
+    scripted: Any, worst: float | str | None, typical: float | str | None, holds: bool
+) -> None:
+    limits = scripted().limits
+    reply = _compared(
+        worst_error=0.1,
+        requantized=5,
+        worst_requantized="model.layers.0.mlp.up_proj.weight",
+        worst_ratio=getattr(limits, worst) if isinstance(worst, str) else worst,
+        typical_ratio=getattr(limits, typical) if isinstance(typical, str) else typical,
+    )
+    cell = scripted(weights=reply, cell=cell_of(quantization="q4_0"))
+    finding = CHECKS[ROUND_TRIP](cell)
+    assert finding.outcome is (Outcome.CORROBORATED if holds else Outcome.FALSIFIED)
+    assert ("mlp.up_proj" in finding.reason) == (worst is not None)
+    assert finding.figures["worst_ratio"] == reply.worst_ratio
