@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from aprqa_ci.certification.bundle import CERTIFICATE_NAME, EVIDENCE_NAME, Bundle
+from aprqa_ci.certification.locked_models import require_locked_models
 from aprqa_ci.certification.registering import register_bundle
 from aprqa_ci.certification.repeating import certify_failed
 from aprqa_ci.certification.standing import Earlier, stood
@@ -151,12 +152,15 @@ class _Run:
     shown: Console
 
     def plan(self, options: PlanOptions) -> Plan:
-        return make_plan(
+        made = make_plan(
             self.playbooks,
             options=options,
             surroundings=self.surroundings,
             certifications=self.out,
         )
+        if options.locked:
+            require_locked_models(made, self.surroundings)
+        return made
 
     def once(
         self,

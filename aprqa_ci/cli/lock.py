@@ -9,7 +9,14 @@ from aprqa_ci.cli.output import console
 from aprqa_ci.execution.fetching.manifest import Models
 from aprqa_ci.files import write_atomic
 from aprqa_ci.playbook.load import load_playbooks
-from aprqa_ci.playbook.lock import LOCK_PATH, LockedModel, lock_of, read_lock, require_locked
+from aprqa_ci.playbook.lock import (
+    LOCK_PATH,
+    LockedModel,
+    Resolved,
+    lock_of,
+    read_lock,
+    require_locked,
+)
 from aprqa_ci.wire import pretty_json, read_wire
 
 __all__ = ["lock"]
@@ -20,7 +27,8 @@ __all__ = ["lock"]
 @click.option(
     "--models",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="What `aprqa fetch -o` wrote: commit and file digests of the models are recorded too.",
+    help="What `aprqa fetch -o` wrote: commit and file digests of the models are recorded too. What"
+    " is locked of models stays where it says nothing of them.",
 )
 @click.option("--check", is_flag=True, help="Write nothing; fail where something has changed.")
 def lock(*, playbooks: tuple[str, ...], models: Path | None, check: bool) -> None:
@@ -37,14 +45,15 @@ def lock(*, playbooks: tuple[str, ...], models: Path | None, check: bool) -> Non
         require_locked(loaded, read_lock(root), root=root, models=resolved)
         out.print(Text(f"{len(loaded)} playbooks are as they were locked"))
         return
-    made = lock_of(loaded, root=root, models=resolved)
+    before = read_lock(root).by_path if (root / LOCK_PATH).exists() else {}
+    made = lock_of(loaded, root=root, models=resolved, before=before)
     write_atomic(root / LOCK_PATH, pretty_json(made))
     out.print(Text(f"{LOCK_PATH}: {len(loaded)} playbooks"))
 
 
-def _locked_models(models: Models) -> dict[str, LockedModel]:
+def _locked_models(models: Models) -> Resolved:
     return {
-        each.repo: LockedModel(
+        (each.repo, each.revision): LockedModel(
             commit=each.commit, files={file.path: file.sha256 for file in each.files}
         )
         for each in models.models

@@ -89,7 +89,8 @@ def plan_options(function: Callable[..., None]) -> Callable[..., None]:
             click.option(
                 "--locked",
                 is_flag=True,
-                help="Refuse playbooks that are not as they were locked (`aprqa lock`).",
+                help="Refuse playbooks, and before a run model files, that are not as they were "
+                "locked (`aprqa lock`).",
             ),
         )
     ):

@@ -7,7 +7,14 @@ from rich.text import Text
 
 from aprqa_ci.certification.bundle import read_plan
 from aprqa_ci.certification.fetching import models_of
-from aprqa_ci.certification.steps import Surroundings, certify_plan, make_plan, run_shard
+from aprqa_ci.certification.locked_models import require_locked_models
+from aprqa_ci.certification.steps import (
+    Surroundings,
+    certify_plan,
+    make_plan,
+    run_shard,
+    shard_named,
+)
 from aprqa_ci.cli.offline import go_offline
 from aprqa_ci.cli.options import engine_option, plan_options, workers_option
 from aprqa_ci.cli.output import console, raise_for, show_failures, show_paths, show_score
@@ -73,12 +80,13 @@ def run(
     """
     redaction = go_offline()
     if source.endswith(".json"):
-        if options != PlanOptions():
+        if options != PlanOptions(locked=options.locked):
             msg = "a plan says what is run; what narrows it belongs to `plan`"
             raise InputError(msg)
         _run_shard(
             Path(source),
             shard,
+            locked=options.locked,
             attempt=attempt,
             run_id=run_id,
             resume=resume,
@@ -99,6 +107,8 @@ def run(
         options=options,
         surroundings=surroundings,
     )
+    if options.locked:
+        require_locked_models(plan, surroundings)
     out = console()
     with progress(out) as observer:
         bundles = certify_plan(
@@ -116,6 +126,7 @@ def _run_shard(
     source: Path,
     shard: str | None,
     *,
+    locked: bool,
     attempt: int,
     run_id: str | None,
     resume: bool,
@@ -130,6 +141,8 @@ def _run_shard(
             msg = f"the plan has {len(plan.shards)} shards; name one with --shard: {known}"
             raise InputError(msg)
         shard = plan.shards[0].id
+    if locked:
+        require_locked_models(plan, surroundings, shard_named(plan, shard).cells)
     out = console()
     with progress(out) as observer:
         done = run_shard(

@@ -26,6 +26,7 @@ __all__ = [
     "LockedModel",
     "LockedPlaybook",
     "PlaybookLock",
+    "Resolved",
     "changes_since",
     "lock_of",
     "read_lock",
@@ -43,6 +44,7 @@ _SUFFIX = PLAYBOOK_GLOB.removeprefix("*")
 _MOST_CHANGES = 12
 _LONGEST_VALUE = 80
 _ABSENT = "absent"
+_MAIN = "main"
 
 
 class LockedModel(WireModel, frozen=True, kw_only=True):
@@ -94,34 +96,49 @@ class _ReadLock:
         return self.by_path.get(path) or self.by_stem.get(stem)
 
 
+Resolved = Mapping[tuple[str, str], LockedModel]
+"""What models were resolved to, by repository and the revision that was asked for."""
+
+
 def lock_of(
     playbooks: Sequence[LoadedPlaybook],
     *,
     root: Path,
-    models: Mapping[str, LockedModel] | None = None,
+    models: Resolved | None = None,
+    before: Mapping[str, LockedPlaybook] | None = None,
 ) -> PlaybookLock:
     """Return the lock of these playbooks. Pure.
 
     Args:
         playbooks: in any order; the lock is the same.
         root: what paths are relative to.
-        models: what models were resolved to, by repository.
+        models: what models were resolved to.
+        before: the lock as it was, by path; what it says of a model stays where ``models`` says
+            nothing of it.
     """
-    resolved = models or {}
-    entries = {
-        _relative(loaded.path, root): LockedPlaybook(
+    entries = {}
+    for loaded in playbooks:
+        path = _relative(loaded.path, root)
+        earlier = (before or {}).get(path)
+        kept = earlier.models if earlier is not None else {}
+        own = {repo: kept[repo] for repo, _ in _repositories(loaded) if repo in kept}
+        entries[path] = LockedPlaybook(
             sha256=loaded.digest,
             fields=dict(_fields(loaded)),
-            models={
-                repo: model
-                for repo, model in resolved.items()
-                # GGUF files are often in a repository of their own beside the model's.
-                if repo in {loaded.playbook.model.hf_repo, f"{loaded.playbook.model.hf_repo}-GGUF"}
-            },
+            models=own | _models_of(loaded, models or {}),
         )
-        for loaded in playbooks
-    }
     return PlaybookLock(playbooks=dict(sorted(entries.items())))
+
+
+def _repositories(loaded: LoadedPlaybook) -> tuple[tuple[str, str], ...]:
+    """Return the repositories of the playbook's model, each with the revision that is asked for."""
+    model = loaded.playbook.model
+    # GGUF files are often in a repository of their own beside the model's; a revision is not of it.
+    return (model.hf_repo, model.revision or _MAIN), (f"{model.hf_repo}-GGUF", _MAIN)
+
+
+def _models_of(loaded: LoadedPlaybook, models: Resolved) -> dict[str, LockedModel]:
+    return {each[0]: models[each] for each in _repositories(loaded) if each in models}
 
 
 def read_lock(root: Path) -> _ReadLock:
@@ -149,7 +166,7 @@ def require_locked(
     lock: _ReadLock,
     *,
     root: Path,
-    models: Mapping[str, LockedModel] | None = None,
+    models: Resolved | None = None,
 ) -> None:
     """Check that every playbook is what it was when it was locked.
 
@@ -157,7 +174,7 @@ def require_locked(
         playbooks: as they are now.
         lock: as it was read.
         root: what paths are relative to.
-        models: what models are resolved to now, by repository; compared where the lock has them.
+        models: what models are resolved to now; compared where the lock has them.
 
     Raises:
         InputError: with every playbook that is not locked or has changed, and what changed.
@@ -171,7 +188,7 @@ def require_locked(
         elif entry.sha256 != loaded.digest:
             what = f"the playbook has changed since it was locked: {_told(loaded, entry)}"
             hint = "if that is meant: aprqa lock"
-        elif others := list(_other_models(entry, models or {})):
+        elif others := list(_other_models(entry, _models_of(loaded, models or {}))):
             what = f"the model is another than when it was locked: {'; '.join(others)}"
             hint = "pin model.revision, or if that is meant: aprqa lock --models"
         else:

@@ -1,11 +1,15 @@
 """A hub with the bundled model, and what fetching needs of the world."""
 
+import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from aprqa_ci.cli.main import run
 from aprqa_ci.execution.fetching.choosing import wanted_variants
 from aprqa_ci.execution.fetching.fetch import FetchWorld, Resolved, fetch_models, resolve_models
 from aprqa_ci.execution.fetching.hub import HubError
@@ -90,3 +94,64 @@ def plan_of() -> PlanOf:
         return planned(playbook_data(model={"formats": list(formats or ("gguf",)), **model}))
 
     return make
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """How a command ended, and what it said."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Aprqa = Callable[..., Ended]
+PLAYBOOK: dict[str, Any] = {
+    "name": "tiny-quick",
+    "version": "1.0.0",
+    "model": {
+        "hf_repo": REPO,
+        "formats": ["gguf"],
+        "quantizations": ["q8_0"],
+        "size_category": "tiny",
+    },
+    "test_matrix": {"modalities": ["run"], "backends": ["cpu"], "scenario_count": 1},
+    "metadata": {"tier": "quick"},
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    (tmp_path / "tiny.playbook.yaml").write_text(json.dumps(PLAYBOOK), encoding="utf-8")
+    return tmp_path
+
+
+def environment(place: Path, variables: dict[str, str]) -> dict[str, str]:
+    """The variables of this process without those of a hub or a workflow, and some more."""
+    names = ("HF_", "HUGGING", "TRANSFORMERS_", "GITHUB_", "INPUT_")
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(names)}
+    return kept | {"HOME": str(place / "home")} | variables
+
+
+@pytest.fixture
+def aprqa(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Aprqa:
+    """Runs a command in this process; variables are given as keywords."""
+    monkeypatch.chdir(place)
+
+    def call(*arguments: object, **variables: str) -> Ended:
+        capsys.readouterr()
+        kept = dict(os.environ)
+        wanted = environment(place, variables)
+        try:
+            os.environ.clear()
+            os.environ.update(wanted)
+            code = run([str(argument) for argument in arguments])
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
+        said = capsys.readouterr()
+        return Ended(returncode=code, stdout=said.out, stderr=said.err)
+
+    return call

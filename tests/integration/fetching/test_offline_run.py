@@ -1,87 +1,19 @@
 """From a hub to a certificate: fetched with a token, then run offline without one."""
 
 import json
-import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from aprqa_ci.certification.bundle import read_bundle
-from aprqa_ci.cli.main import run
 from aprqa_ci.evidence.merging import read_shard
 from aprqa_ci.evidence.record import MetadataKey
 from tests.hub_double import HubDouble
-from tests.integration.fetching.conftest import BUNDLED, REPO
+from tests.integration.fetching.conftest import BUNDLED, PLAYBOOK, REPO, Aprqa, Ended, environment
 
 TOKEN = "hf_abcdefghij"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ended:
-    """How a command ended, and what it said."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Aprqa = Callable[..., Ended]
-PLAYBOOK: dict[str, Any] = {
-    "name": "tiny-quick",
-    "version": "1.0.0",
-    "model": {
-        "hf_repo": REPO,
-        "formats": ["gguf"],
-        "quantizations": ["q8_0"],
-        "size_category": "tiny",
-    },
-    "test_matrix": {"modalities": ["run"], "backends": ["cpu"], "scenario_count": 1},
-    "metadata": {"tier": "quick"},
-}
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    (tmp_path / "tiny.playbook.yaml").write_text(json.dumps(PLAYBOOK), encoding="utf-8")
-    return tmp_path
-
-
-def environment(place: Path, variables: dict[str, str]) -> dict[str, str]:
-    """The variables of this process without those of a hub or a workflow, and some more."""
-    names = ("HF_", "HUGGING", "TRANSFORMERS_", "GITHUB_", "INPUT_")
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(names)}
-    return kept | {"HOME": str(place / "home")} | variables
-
-
-@pytest.fixture
-def aprqa(
-    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Aprqa:
-    """Runs a command in this process; variables are given as keywords."""
-    monkeypatch.chdir(place)
-
-    def call(*arguments: object, **variables: str) -> Ended:
-        capsys.readouterr()
-        kept = dict(os.environ)
-        wanted = environment(place, variables)
-        try:
-            os.environ.clear()
-            os.environ.update(wanted)
-            code = run([str(argument) for argument in arguments])
-        finally:
-            os.environ.clear()
-            os.environ.update(kept)
-        said = capsys.readouterr()
-        return Ended(returncode=code, stdout=said.out, stderr=said.err)
-
-    return call
 
 
 def children_of(parent: int) -> dict[int, bytes]:

@@ -124,18 +124,57 @@ def test_what_models_were_resolved_to_is_kept_and_compared(root: Path) -> None:
     loaded = load_playbook(root / _NAME)
     model = LockedModel(commit="a" * 40, files={"model.gguf": "b" * 64})
     foreign = LockedModel(commit="c" * 40, files={})
-    models = {"org/tiny-GGUF": model, "org/other": foreign}
+    sibling, own = ("org/tiny-GGUF", "main"), ("org/tiny", "main")
+    models = {sibling: model, ("org/other", "main"): foreign, ("org/tiny", "v2"): foreign}
     (root / LOCK_PATH).write_bytes(pretty_json(lock_of([loaded], root=root, models=models)))
     lock = read_lock(root)
     assert lock.by_path[_NAME].models == {"org/tiny-GGUF": model}
     require_locked([loaded], lock, root=root, models=models)
-    require_locked([loaded], lock, root=root, models={"org/tiny": foreign})
+    require_locked([loaded], lock, root=root, models={own: foreign})
     moved = LockedModel(commit="d" * 40, files={"model.gguf": "e" * 64, "more.gguf": "b" * 64})
     with pytest.raises(InputError) as caught:
-        require_locked([loaded], lock, root=root, models={"org/tiny-GGUF": moved})
+        require_locked([loaded], lock, root=root, models={sibling: moved})
     message = str(caught.value)
     assert "org/tiny-GGUF was at aaaaaaaaaaaa and is at dddddddddddd" in message
     assert "org/tiny-GGUF: model.gguf is another file" in message
+
+
+def test_a_model_is_locked_at_the_revision_that_the_playbook_asks_for(tmp_path: Path) -> None:
+    models = {
+        ("org/tiny", "main"): LockedModel(commit="a" * 40, files={}),
+        ("org/tiny", "v2"): LockedModel(commit="b" * 40, files={}),
+        ("org/tiny-GGUF", "main"): LockedModel(commit="c" * 40, files={}),
+    }
+    texts = {
+        "main": _TEXT,
+        "v2": _TEXT.replace("hf_repo: org/tiny", "hf_repo: org/tiny, revision: v2"),
+    }
+    loaded = [
+        parse_playbook(text.encode(), path=tmp_path / f"{name}.playbook.yaml")
+        for name, text in texts.items()
+    ]
+    lock = lock_of(loaded, root=tmp_path, models=models)
+    commits = {
+        path: {repo: model.commit[0] for repo, model in entry.models.items()}
+        for path, entry in lock.playbooks.items()
+    }
+    assert commits == {
+        "main.playbook.yaml": {"org/tiny": "a", "org/tiny-GGUF": "c"},
+        "v2.playbook.yaml": {"org/tiny": "b", "org/tiny-GGUF": "c"},
+    }
+
+
+def test_what_was_locked_of_a_model_stays_until_it_is_resolved_again(root: Path) -> None:
+    loaded = load_playbook(root / _NAME)
+    old, new, foreign = (LockedModel(commit=c * 40, files={}) for c in "abc")
+    first = lock_of([loaded], root=root, models={("org/tiny", "main"): old}).playbooks
+    assert lock_of([loaded], root=root, before=first).playbooks == first
+    both = {("org/tiny", "main"): new, ("org/tiny-GGUF", "main"): foreign}
+    second = lock_of([loaded], root=root, models=both, before=first).playbooks
+    assert second[_NAME].models == {"org/tiny": new, "org/tiny-GGUF": foreign}
+    text = _TEXT.replace("org/tiny", "org/other").encode()
+    other = parse_playbook(text, path=root / _NAME)
+    assert lock_of([other], root=root, before=second).playbooks[_NAME].models == {}
 
 
 def _legacy(root: Path, text: str) -> None:
