@@ -18,6 +18,9 @@ __all__ = [
 ]
 
 
+_OF_APR = frozenset({"G0-DIGEST-001", "G0-INTEGRITY-FINITE", "G0-TENSOR-001"})
+
+
 class Gate(WireModel, frozen=True, kw_only=True):
     """One entry of the catalogue; it has either a gateway or a category."""
 
@@ -112,8 +115,9 @@ def gates_of_section(section: str) -> dict[str, str]:
 def inspect_gate_ids(format: ModelFormat) -> tuple[str, ...]:  # noqa: A002 - the word of the field
     """Return the gates that reading the files of ``format`` can judge, in catalogue order.
 
-    APR files are not opened here, so nothing but their digest is known of them; only GGUF has
-    metadata of its own that could contradict the ground truth's configuration.
+    APR files are not opened here: what is known of them beside their digest is what the apr tool
+    says of their tensors. Only GGUF has metadata of its own that could contradict the ground
+    truth's configuration.
     """
     gates = (gate.id for gate in gate_catalogue().values() if gate.made_by == "inspect")
     match format:
@@ -122,4 +126,4 @@ def inspect_gate_ids(format: ModelFormat) -> tuple[str, ...]:  # noqa: A002 - th
         case ModelFormat.SAFETENSORS:
             return tuple(gate for gate in gates if gate != "G0-METADATA-001")
         case ModelFormat.APR:
-            return tuple(gate for gate in gates if gate == "G0-DIGEST-001")
+            return tuple(gate for gate in gates if gate in _OF_APR)

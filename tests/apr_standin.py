@@ -56,6 +56,11 @@ class Behaviour:
     """What ``/v1/models`` lists; no request is answered then that does not name the first."""
     convert: str = ""
     """How ``rosetta convert`` converts; see ``apr_standin_files.CONVERSIONS``."""
+    inspect: dict[str, Any] = field(default_factory=dict)
+    """What ``rosetta inspect`` says instead of what is so."""
+    validate: str = ""
+    """What ``validate`` says, if not what it finds: ``silent``, ``none``, ``vague``, ``fewer``,
+    ``unnamed`` or ``other``."""
     extra: dict[str, Any] = field(default_factory=dict)
     """More keys of its replies."""
 
@@ -96,9 +101,10 @@ def main(arguments: list[str]) -> int:
     sys.stderr.flush()
     if behaviour.exit and not behaviour.after:
         die(behaviour.exit)
-    from tests.apr_standin_files import rosetta
+    from tests.apr_standin_files import rosetta, validate
 
-    return {"run": run, "serve": serve, "rosetta": rosetta}[command](behaviour, rest)
+    commands = {"run": run, "serve": serve, "rosetta": rosetta, "validate": validate}
+    return commands[command](behaviour, rest)
 
 
 def die(code: int) -> None:

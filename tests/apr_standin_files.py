@@ -8,13 +8,16 @@ import json
 import os
 import shutil
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CONVERSIONS", "rosetta"]
+import numpy as np
 
-YELLOW, GREEN, END = "\x1b[33m", "\x1b[1;32m", "\x1b[0m"
+__all__ = ["CONVERSIONS", "read", "rosetta", "validate", "write"]
+
+RED, YELLOW, GREEN, END = "\x1b[1;31m", "\x1b[33m", "\x1b[1;32m", "\x1b[0m"
 Tensors = dict[str, tuple[dict[str, Any], bytes]]
 
 
@@ -107,7 +110,68 @@ CONVERSIONS: dict[str, Callable[[Path, Path], None]] = {
 
 def rosetta(behaviour: Any, rest: list[str]) -> int:
     """Convert or inspect."""
-    return {"convert": _convert}[rest[0]](behaviour, rest[1:])
+    return {"convert": _convert, "inspect": _inspect}[rest[0]](behaviour, rest[1:])
+
+
+def opened(path: Path) -> Tensors:
+    try:
+        return read(path)
+    except (ValueError, struct.error, KeyError) as error:
+        sys.stderr.write(f"error: Invalid APR format: {error}\n")
+        sys.stderr.flush()
+        os._exit(4)
+
+
+def _inspect(behaviour: Any, rest: list[str]) -> int:
+    path = Path(rest[-1])
+    found = {
+        "format": kind(path),
+        "file_size": path.stat().st_size,
+        "total_params": 1,
+        "tensor_count": len(opened(path)),
+        "architecture": "llama",
+        "metadata_keys": 3,
+    }
+    print(json.dumps(found | behaviour.inspect, indent=2))  # noqa: T201 - its output
+    return 0
+
+
+def validate(behaviour: Any, rest: list[str]) -> int:
+    """Look for what is no number in each tensor."""
+    path = Path(rest[-1])
+    verdicts = {name: _wrong(*tensor) for name, tensor in opened(path).items()}
+    print(f"Validating {path}...\n")  # noqa: T201 - its output
+    if behaviour.validate == "fewer":
+        verdicts.popitem()
+    if behaviour.validate == "other":
+        verdicts["something.else"] = verdicts.popitem()[1]
+    failed = sum(map(bool, verdicts.values()))
+    count = 0 if behaviour.validate == "none" else len(verdicts)
+    summary = f"VALID: {count} tensors checked, {failed} contract violations (CONTRACT-001)"
+    rows = [
+        f"│ {name} │ {RED}✗{END} {RED}FAIL{END} │ {why} │"
+        if why
+        else f"│ {name} │ {GREEN}✓{END} {GREEN}PASS{END} │          │"
+        for name, why in verdicts.items()
+    ]
+    if behaviour.validate == "silent":
+        return 0
+    if behaviour.validate == "vague":
+        print(json.dumps({"passed": False, "mismatched_tensors": 0}))  # noqa: T201 - its output
+        return 0
+    if behaviour.validate in {"none", "unnamed"}:
+        rows = []
+    print("\n".join([*rows, "", f"IN{summary}" if failed else summary]))  # noqa: T201 - its output
+    if failed:
+        sys.stderr.write("error: Validation failed: contract violations\n")
+    return 5 if failed else 0
+
+
+def _wrong(entry: dict[str, Any], data: bytes) -> str:
+    kinds = {"F16": np.float16, "F32": np.float32}
+    values = np.frombuffer(data, kinds[entry["dtype"]]) if entry["dtype"] in kinds else np.zeros(1)
+    count = int(np.isnan(values).sum())
+    return f"{count} NaN values" if count else ""
 
 
 def _convert(behaviour: Any, rest: list[str]) -> int:

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from aprqa_ci.execution.derived_files import ConvertsFiles, FindConverter
-from aprqa_ci.execution.engines.interface import EngineAbsentError, OptionValue
+from aprqa_ci.execution.engines.interface import Engine, EngineAbsentError, EngineInfo, OptionValue
 from aprqa_ci.execution.engines.registry import configured, describe, engine_named
 
-__all__ = ["APR_ENGINE", "apr_converter"]
+__all__ = ["APR_ENGINE", "apr_converter", "engine_here"]
 
 APR_ENGINE = "apr"
 
@@ -20,8 +20,7 @@ def apr_converter(options: Mapping[str, OptionValue] = MappingProxyType({})) -> 
     """
 
     def find() -> tuple[ConvertsFiles, str]:
-        engine = configured(engine_named(APR_ENGINE), options)
-        info = describe(engine)
+        engine, info = engine_here(APR_ENGINE, options)
         if not info.available or not isinstance(engine, ConvertsFiles):
             lack = info.reason or "it does not convert"
             what = f"APR files are converted by the engine {APR_ENGINE}: {lack}"
@@ -29,3 +28,9 @@ def apr_converter(options: Mapping[str, OptionValue] = MappingProxyType({})) -> 
         return engine, f"{APR_ENGINE}/{info.version or 'unknown'}"
 
     return find
+
+
+def engine_here(name: str, options: Mapping[str, OptionValue]) -> tuple[Engine, EngineInfo]:
+    """Return an engine with what it is told, and what it says of itself on this machine."""
+    engine = configured(engine_named(name), options)
+    return engine, describe(engine)

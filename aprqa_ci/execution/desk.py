@@ -21,6 +21,7 @@ from aprqa_ci.execution.engines.interface import (
     Session,
 )
 from aprqa_ci.execution.engines.registry import configured, describe, engine_named
+from aprqa_ci.execution.examiners import apr_examiner
 from aprqa_ci.execution.formats.weights import FormatError, UnsupportedFormatError
 from aprqa_ci.execution.integrity import inspect_model
 from aprqa_ci.execution.protocol import (
@@ -98,7 +99,10 @@ class Desk:
 
     def _inspect(self, request: Inspect) -> Reply:
         inspection = inspect_model(
-            request.model, ground_truth=request.ground_truth, expected=request.expected
+            request.model,
+            ground_truth=request.ground_truth,
+            expected=request.expected,
+            examiner=apr_examiner(request.apr),
         )
         return Inspected(
             findings=tuple(
@@ -141,6 +145,7 @@ class Desk:
             settings=request.settings,
             limit=request.limit,
             root=request.root,
+            examiner=apr_examiner(request.apr),
         )
         return FilesJudged(
             findings=tuple(

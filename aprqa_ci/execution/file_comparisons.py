@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from aprqa_ci.execution.checks.open_cell import Finding
@@ -34,6 +35,8 @@ from aprqa_ci.vocabulary import Backend, ModelFormat, Outcome
 
 __all__ = ["ComparedWith", "FileComparisons", "writable_cache"]
 
+_OF_APR_ITSELF = frozenset({"F-APR-FORMAT-003"})
+"""What the tool of APR files says of one as it lies; all else is of the file converted from it."""
 _OUTCOMES = {
     "corroborated": Outcome.CORROBORATED,
     "falsified": Outcome.FALSIFIED,
@@ -107,13 +110,17 @@ class FileComparisons:
         self._once: Once[str, Mapping[str, Finding]] = Once()
 
     def judged(self, gate_id: str) -> Finding:
-        """Return what the files say to a gate; all gates are judged at the first call.
+        """Return what the files say to a gate; all gates that it can be judged with are, at once.
 
         Raises:
             LostSessionError: our own comparison did not come to an end.
         """
         # What was lost is not tried again for each gate: a time-out may be long.
-        return self._once.get("judged", self._judge)[gate_id]
+        itself = self._of_itself(gate_id)
+        part = tuple(gate for gate in self._gates if self._of_itself(gate) == itself)
+        key = "itself" if itself else "converted"
+        judged = self._once.get(key, partial(self._judge, part, itself=itself))
+        return judged[gate_id]
 
     def truth_answers(self, cases: Sequence[PromptCase]) -> tuple[Answered, ...] | str:
         """Return the ground truth's answers, or why there are none."""
@@ -137,20 +144,24 @@ class FileComparisons:
                 return str(error)
         return self._answers(self.converted(), engine, cases)
 
-    def _judge(self) -> Mapping[str, Finding]:
-        apr = self._model.format is ModelFormat.APR
+    def _judge(self, gates: tuple[str, ...], *, itself: bool) -> Mapping[str, Finding]:
         request = JudgeFiles(
-            gates=self._gates,
-            model=self.converted() if apr else self._model,
+            gates=gates,
+            model=self._model if itself else self.converted(),
             ground_truth=self._with.truth,
             settings=self._with.settings,
             limit=self._with.weight_error,
             root=self._with.root,
+            apr=dict(self._with.apr),
         )
         reply = self._request(request, "comparing the files")
         if not isinstance(reply, FilesJudged):
             raise lost_by(reply)
         return {each.gate_id: _finding(each) for each in reply.findings}
+
+    def _of_itself(self, gate_id: str) -> bool:
+        """Whether a gate is judged on the file as it lies, and not on what is converted from it."""
+        return self._model.format is not ModelFormat.APR or gate_id in _OF_APR_ITSELF
 
     def converted(self) -> ModelFiles:
         """Return the model in the other format, made from its files by a converter.

@@ -171,7 +171,12 @@ class ModelLibrary:
             try:
                 with self._asking(), self._spawn() as child:
                     reply = child.request(
-                        Inspect(model=model, ground_truth=truth, expected=playbook.model.expected),
+                        Inspect(
+                            model=model,
+                            ground_truth=truth,
+                            expected=playbook.model.expected,
+                            apr=dict(self._apr),
+                        ),
                         timeout_s=seconds,
                     )
             except (ChildTimeoutError, ChildDiedError) as error:

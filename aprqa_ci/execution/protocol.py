@@ -68,6 +68,8 @@ class Inspect(_Request, frozen=True, kw_only=True, tag="inspect"):
     model: ModelFiles
     ground_truth: ModelFiles | None
     expected: dict[str, int]
+    apr: dict[str, OptionValue] = msgspec.field(default_factory=dict)
+    """What the tool that looks into APR files is told."""
 
 
 class CompareWeights(_Request, frozen=True, kw_only=True, tag="compare-weights"):
@@ -91,6 +93,8 @@ class JudgeFiles(_Request, frozen=True, kw_only=True, tag="judge-files"):
     """The most relative error of a tensor that the quantization allows."""
     root: Path
     """What the path of a reference file starts from."""
+    apr: dict[str, OptionValue] = msgspec.field(default_factory=dict)
+    """What the tool that looks into APR files is told."""
 
 
 class Derive(_Request, frozen=True, kw_only=True, tag="derive"):

@@ -22,11 +22,11 @@ __all__ = ["ComparedPlace", "comparison_gates", "comparison_settings", "left_out
 
 _ANSWERS = frozenset({"F-GOLDEN-RULE-001", "F-ROSETTA-INF-001", "F-ROSETTA-INF-003"})
 """Gates that ask the loaded model; the others read files, once for each of them."""
-_OF_THE_FILE = frozenset(
-    {"F-APR-FORMAT-001", "F-APR-FORMAT-002", "F-APR-FORMAT-003"}
-    | {"F-CONTRACT-I3-001", "F-CONTRACT-I5-001"}
+_NOT_OF_APR = frozenset(
+    {"F-APR-FORMAT-001", "F-APR-FORMAT-002", "F-CONTRACT-I3-001", "F-CONTRACT-I5-001"}
 )
-"""Gates that look at the file as it is; a conversion of it would show nothing of it."""
+"""Gates that look at the file as it is, which a conversion would show nothing of. No report of the
+tool of APR files says how and where tensors are stored in one, nor anything of its tokenizer."""
 _AGAINST_TRUTH = frozenset(
     {"F-CONTRACT-I2-001", "F-CONTRACT-I4-001", "F-ROSETTA-DIFF-001", "F-ROSETTA-DIFF-002"}
     | {"F-ROSETTA-INF-001", "F-ROSETTA-INF-002", "F-ROSETTA-FP-002", "F-ROSETTA-FP-003"}
@@ -168,8 +168,8 @@ def _is_here(gate: str, place: ComparedPlace) -> bool:
 
 def _refusal(gate: str, place: ComparedPlace, playbook: Playbook) -> str:
     """Say why a test can show nothing in that place, or nothing."""
-    if place.format is ModelFormat.APR and gate in _OF_THE_FILE:
-        return "the inside of an APR file is not read here"
+    if place.format is ModelFormat.APR and gate in _NOT_OF_APR:
+        return "the inside of an APR file is not read here, and no report of its tool speaks of it"
     against_truth = gate in _AGAINST_TRUTH
     if gate in _AGAINST_REFERENCE:
         tests = playbook.differential_tests

@@ -12,10 +12,12 @@ from aprqa_ci.execution.comparing.logits_test import same_logits
 from aprqa_ci.execution.comparing.named_tensors import NamedTensors
 from aprqa_ci.execution.comparing.statistics import TensorStatisticsFile, read_reference
 from aprqa_ci.execution.comparing.tokenizer_test import same_tokenizer
+from aprqa_ci.execution.examiners import FindExaminer, no_examiner
 from aprqa_ci.execution.formats.weights import FormatError
 from aprqa_ci.execution.integrity.finding import NotJudgedError
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.planning.comparisons import Comparisons
+from aprqa_ci.vocabulary import ModelFormat
 
 __all__ = ["FILE_TESTS", "FileTests", "judge_files"]
 
@@ -29,6 +31,7 @@ class FileTests:
         settings: what the playbook says of the comparisons.
         limit: the most relative error of a tensor that the quantization allows.
         root: what the path of the reference file starts from.
+        examiner: finds what looks into APR files.
         stack: closes what was opened.
     """
 
@@ -40,6 +43,7 @@ class FileTests:
         settings: Comparisons,
         limit: float,
         root: Path,
+        examiner: FindExaminer,
         stack: ExitStack,
     ) -> None:
         self.model = model
@@ -47,6 +51,7 @@ class FileTests:
         self.limit = limit
         self._truth = truth
         self._root = root
+        self._examiner = examiner
         self._stack = stack
 
     @cached_property
@@ -64,6 +69,12 @@ class FileTests:
         """The playbook's file of statistics; absent where the ground truth takes its place."""
         path = self.settings.reference
         return None if path is None else read_reference(self._root / path)
+
+    def header(self) -> Seen:
+        """Read the header, or let the tool of the format read it."""
+        if self.model.format is ModelFormat.APR:
+            return structure_tests.examined_header(self.model, self._examiner)
+        return structure_tests.header(self.model)
 
     def same_logits(self) -> Seen:
         """Compare logits with the ground truth's."""
@@ -106,7 +117,7 @@ FILE_TESTS: Mapping[str, Callable[[FileTests], Seen]] = {
     "F-CONTRACT-I5-001": FileTests.same_tokenizer,
     "F-APR-FORMAT-001": lambda tests: structure_tests.storage_types(tests.model),
     "F-APR-FORMAT-002": lambda tests: structure_tests.alignment(tests.model),
-    "F-APR-FORMAT-003": lambda tests: structure_tests.header(tests.model),
+    "F-APR-FORMAT-003": FileTests.header,
     "F-ROSETTA-DIFF-001": lambda tests: tensor_tests.orientation(
         tests.comparison, tests.settings.tensors, tests.limit
     ),
@@ -147,6 +158,7 @@ def judge_files(
     settings: Comparisons,
     limit: float,
     root: Path,
+    examiner: FindExaminer = no_examiner,
 ) -> tuple[FileTestFinding, ...]:
     """Judge gates by the files alone.
 
@@ -157,10 +169,19 @@ def judge_files(
         settings: what the playbook says of the comparisons.
         limit: the most relative error of a tensor that the quantization allows.
         root: what the path of the reference file starts from.
+        examiner: finds what looks into APR files.
 
     Raises:
         KeyError: a gate needs more than files.
     """
     with ExitStack() as stack:
-        tests = FileTests(model, truth, settings=settings, limit=limit, root=root, stack=stack)
+        tests = FileTests(
+            model,
+            truth,
+            settings=settings,
+            limit=limit,
+            root=root,
+            examiner=examiner,
+            stack=stack,
+        )
         return tuple(find(gate, lambda gate=gate: FILE_TESTS[gate](tests)) for gate in gates)  # type: ignore[misc] # a default binds the loop's value

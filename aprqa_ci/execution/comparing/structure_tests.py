@@ -5,16 +5,18 @@ from contextlib import closing
 from pathlib import Path
 
 from aprqa_ci.execution.comparing.findings import Seen
+from aprqa_ci.execution.examiners import FindExaminer
 from aprqa_ci.execution.formats.ggml_types import GGML_TYPES, file_type_name
 from aprqa_ci.execution.formats.gguf import open_gguf
 from aprqa_ci.execution.formats.json_files import read_json_object
 from aprqa_ci.execution.formats.safetensors import SAFETENSORS_BITS, open_safetensors
 from aprqa_ci.execution.formats.weights import FormatError, TensorInfo, UnsupportedFormatError
 from aprqa_ci.execution.integrity.finding import NotJudgedError
+from aprqa_ci.execution.integrity.subject import Subject
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.vocabulary import ModelFormat
 
-__all__ = ["alignment", "header", "no_fallback", "storage_types"]
+__all__ = ["alignment", "examined_header", "header", "no_fallback", "storage_types"]
 
 _GGML_BYTES = {kind.name: (kind.block_elements, kind.block_bytes) for kind in GGML_TYPES.values()}
 _WIDE = frozenset({"F32", "F64"})
@@ -116,6 +118,16 @@ def header(model: ModelFiles) -> Seen:
         f"{size} bytes",
         problems=problems,
         figures={"files": len(model.weights), "tensors": tensors, "bytes": covered, "size": size},
+    )
+
+
+def examined_header(model: ModelFiles, examiner: FindExaminer) -> Seen:
+    """FORMAT-003 of an APR file: its tool reads it to the end, twice to the same count."""
+    found, tool = Subject(model, examiner=examiner).examination
+    size = model.size_bytes
+    return Seen(
+        shown=f"{tool} read the header of {size} bytes: {found.tensors} tensors, all looked at",
+        figures={"files": 1, "tensors": found.tensors, "size": size, "read_by": tool},
     )
 
 

@@ -35,6 +35,7 @@ from aprqa_ci.execution.engines.interface import (
     EngineInfo,
     OptionValue,
 )
+from aprqa_ci.execution.examiners import Examination
 from aprqa_ci.execution.gpu_devices import GpuDevice, RunCommand, run_command, visible_devices
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.vocabulary import Backend, ModelFormat
@@ -204,6 +205,16 @@ class AprEngine:
             MemoryError: there is not enough memory.
         """
         return self._files().convert(source, target)
+
+    def examine(self, file: Path) -> Examination:
+        """Let the tool look at every tensor of a file; see ``examiners.ExaminesFiles``.
+
+        Raises:
+            EngineAbsentError: the tool is not here, or its reports cannot be relied on.
+            ModelLoadError: it says that the file is damaged.
+            MemoryError: there is not enough memory.
+        """
+        return self._files().examine(file)
 
     def _files(self) -> AprFiles:
         return AprFiles(self._found(), environment=self._environment)

@@ -9,7 +9,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, TypeVar
 
-from aprqa_ci.execution.engines.apr_cli import AprCompleted, AprEnding, convert_arguments
+from aprqa_ci.execution.engines.apr_cli import (
+    AprCompleted,
+    AprEnding,
+    convert_arguments,
+    inspect_arguments,
+    validate_arguments,
+)
 from aprqa_ci.execution.engines.apr_process import (
     AprAbsentError,
     AprTimeoutError,
@@ -17,8 +23,15 @@ from aprqa_ci.execution.engines.apr_process import (
     private_environment,
     run_apr,
 )
-from aprqa_ci.execution.engines.apr_reports import AprReportError, Conversion, parse_convert
+from aprqa_ci.execution.engines.apr_reports import (
+    AprReportError,
+    Conversion,
+    parse_convert,
+    parse_inspect,
+    parse_validate,
+)
 from aprqa_ci.execution.engines.interface import EngineAbsentError, ModelLoadError
+from aprqa_ci.execution.examiners import Examination
 from aprqa_ci.execution.formats.safetensors import open_safetensors
 from aprqa_ci.execution.formats.weights import FormatError
 from aprqa_ci.execution.weight_files import INDEX_NAME
@@ -72,6 +85,40 @@ class AprFiles:
             raise EngineAbsentError(what)
         return " ".join((str(self._tool.path), *arguments))
 
+    def examine(self, file: Path) -> Examination:
+        """Let the tool inspect a file and check every tensor of it.
+
+        Raises:
+            EngineAbsentError: the tool is at fault, or its two reports do not agree with one
+                another or with the file.
+            ModelLoadError: it says that the file is damaged.
+            MemoryError: there is not enough memory.
+        """
+        file = file.absolute()
+        seen = self._asked(inspect_arguments(file), parse_inspect)
+        checked = self._asked(validate_arguments(file), parse_validate)
+        size = file.stat().st_size
+        if seen.file_size not in {None, size}:
+            what = f"apr says that {file} has {seen.file_size} bytes; it has {size}"
+            raise EngineAbsentError(what)
+        if seen.tensor_count != checked.tensors:
+            what = (
+                f"apr inspect counts {seen.tensor_count} tensors in {file}, and apr validate"
+                f" {checked.tensors}"
+            )
+            raise EngineAbsentError(what)
+        if seen.tensor_names and checked.names and {*seen.tensor_names} != {*checked.names}:
+            what = f"apr inspect and apr validate name different tensors in {file}"
+            raise EngineAbsentError(what)
+        return Examination(
+            format=seen.format,
+            tensors=checked.tensors,
+            names=checked.names or seen.tensor_names,
+            violations=checked.violations,
+            failed=checked.failed,
+            architecture=seen.architecture,
+        )
+
     def _asked(self, arguments: Sequence[str], parse: Callable[[AprCompleted], _Report]) -> _Report:
         """Run a command and return what it reports."""
         if arguments[0] not in self._tool.commands:
@@ -90,7 +137,7 @@ class AprFiles:
                 match error.ending:
                     case AprEnding.NO_MEMORY:
                         raise MemoryError(str(error)) from error
-                    case AprEnding.LOAD_FAILED | AprEnding.INFERENCE_FAILED:
+                    case AprEnding.LOAD_FAILED:
                         raise ModelLoadError(str(error)) from error
                     case _:
                         raise EngineAbsentError(str(error)) from error

@@ -67,6 +67,8 @@ class Validation:
     violations: int
     failed: Mapping[str, str]
     """The tensors that failed, each with what is wrong."""
+    names: tuple[str, ...] = ()
+    """All tensors that were checked; empty where the tool does not list them."""
 
     @property
     def passed(self) -> bool:
@@ -149,7 +151,7 @@ def parse_validate(completed: AprCompleted) -> Validation:
     sound = violations == 0 and not failed
     if sound != (summary[1] == "VALID") or sound != (completed.returncode == 0):
         _fail(completed, f"contradicts itself: {summary[0]!r}, exit code {completed.returncode}")
-    return Validation(tensors=tensors, violations=violations, failed=failed)
+    return Validation(tensors=tensors, violations=violations, failed=failed, names=tuple(rows))
 
 
 def parse_inspect(completed: AprCompleted) -> Inspection:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from aprqa_ci.execution.examiners import FindExaminer, no_examiner
 from aprqa_ci.execution.integrity.contents import judge_finite, judge_tensors
 from aprqa_ci.execution.integrity.digests import digest_files
 from aprqa_ci.execution.integrity.dimensions import (
@@ -13,6 +14,7 @@ from aprqa_ci.execution.integrity.dimensions import (
     judge_layers,
     judge_vocabulary,
 )
+from aprqa_ci.execution.integrity.examined import judge_examined_names, judge_examined_tensors
 from aprqa_ci.execution.integrity.finding import GateFinding, Observation, find
 from aprqa_ci.execution.integrity.metadata import judge_metadata
 from aprqa_ci.execution.integrity.storage import judge_storage
@@ -20,6 +22,7 @@ from aprqa_ci.execution.integrity.subject import Subject
 from aprqa_ci.execution.integrity.tokenizing import judge_tokenizer
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.gates import inspect_gate_ids
+from aprqa_ci.vocabulary import ModelFormat
 
 __all__ = ["Inspection", "inspect_model"]
 
@@ -36,6 +39,11 @@ _JUDGES: Mapping[str, Callable[[Subject], Observation]] = {
     "G0-TOKENIZER-001": judge_tokenizer,
     "G0-METADATA-001": judge_metadata,
 }
+_EXAMINED: Mapping[str, Callable[[Subject], Observation]] = {
+    "G0-INTEGRITY-FINITE": judge_examined_tensors,
+    "G0-TENSOR-001": judge_examined_names,
+}
+"""The judges of APR files, which are not opened here."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +57,11 @@ class Inspection:
 
 
 def inspect_model(
-    model: ModelFiles, *, ground_truth: ModelFiles | None, expected: Mapping[str, int]
+    model: ModelFiles,
+    *,
+    ground_truth: ModelFiles | None,
+    expected: Mapping[str, int],
+    examiner: FindExaminer = no_examiner,
 ) -> Inspection:
     """Read a model's files and judge every gate that :func:`aprqa_ci.gates.inspect_gate_ids` names.
 
@@ -61,11 +73,13 @@ def inspect_model(
         model: the files.
         ground_truth: the same model in SafeTensors, to compare GGUF metadata with.
         expected: the dimensions that the playbook declares, by the names of ``PlannedModel``.
+        examiner: finds what looks into APR files.
 
     Raises:
         MemoryError: the machine has not enough memory.
     """
-    subject = Subject(model, ground_truth=ground_truth, expected=expected)
+    subject = Subject(model, ground_truth=ground_truth, expected=expected, examiner=examiner)
+    judges = _EXAMINED if model.format is ModelFormat.APR else _JUDGES
     digests: dict[str, str] = {}
 
     def judge_digests() -> Observation:
@@ -74,7 +88,7 @@ def inspect_model(
         return seen
 
     findings = tuple(
-        find(gate, judge_digests if gate == _DIGEST else partial(_JUDGES[gate], subject))
+        find(gate, judge_digests if gate == _DIGEST else partial(judges[gate], subject))
         for gate in inspect_gate_ids(model.format)
     )
     return Inspection(findings=findings, digests=digests)

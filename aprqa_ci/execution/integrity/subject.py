@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from aprqa_ci.execution.engines.interface import EngineAbsentError, ModelLoadError
+from aprqa_ci.execution.examiners import Examination, FindExaminer, no_examiner
 from aprqa_ci.execution.formats.gguf import open_gguf
 from aprqa_ci.execution.formats.json_files import read_json_object
 from aprqa_ci.execution.formats.llama import LlamaConfig
@@ -55,11 +57,13 @@ class Subject:
         *,
         ground_truth: ModelFiles | None = None,
         expected: Mapping[str, int] | None = None,
+        examiner: FindExaminer = no_examiner,
     ) -> None:
         self.files = files
         self.ground_truth = ground_truth
         self.expected: Mapping[str, int] = expected or {}
         """The dimensions that the playbook declares."""
+        self._examiner = examiner
 
     @property
     def is_gguf(self) -> bool:
@@ -83,6 +87,28 @@ class Subject:
                     raise FormatError(path, f"tensor {name!r} is in another part as well")
                 tensors[name] = tensor
         return Weights(tensors=tensors, metadata=metadata)
+
+    @cached_property
+    def examination(self) -> tuple[Examination, str]:
+        """What a tool says of a file that is not opened here, and which tool.
+
+        Raises:
+            NotJudgedError: there is none here, or its reports cannot be relied on.
+        """
+        if len(self.files.weights) != 1:
+            what = f"{len(self.files.weights)} files are not looked at as one model"
+            raise NotJudgedError(what)
+        path = self.files.weights[0]
+        try:
+            examiner, tool = self._examiner()
+            found = examiner.examine(path)
+        except EngineAbsentError as error:
+            raise NotJudgedError(str(error)) from error
+        except ModelLoadError as error:
+            raise FormatError(path, str(error)) from error
+        if found.format.lower() != self.files.format:
+            raise FormatError(path, f"{tool} takes the file for {found.format}")
+        return found, tool
 
     @cached_property
     def config(self) -> dict[str, Any]:

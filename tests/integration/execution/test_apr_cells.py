@@ -24,6 +24,7 @@ PLAYBOOK = replace(
 )
 ROUND_TRIP = "F-REGR-ROUNDTRIP-001"
 OF_FILES = (
+    "F-APR-FORMAT-003",
     "F-CONTRACT-I2-001",
     "F-CONTRACT-I4-001",
     "F-ROSETTA-DIFF-001",
@@ -74,6 +75,7 @@ def quick(root: Path, options: EngineOptions, *checks: str) -> Results:
 def test_a_wrong_conversion_is_found(model: Any, tmp_path: Path) -> None:
     results = quick(model.root, with_tool(tmp_path, convert="zeros"), *OF_FILES, ROUND_TRIP)
     outcomes = results.outcomes()
+    assert "apr/0.4.99 read the header" in results.of("F-APR-FORMAT-003").reason
     for gate in ("F-CONTRACT-I4-001", "F-ROSETTA-INF-002", "F-ROSETTA-FP-002", ROUND_TRIP):
         assert outcomes[gate] == "Falsified", gate
     assert outcomes["F-CONTRACT-I2-001"] == "Corroborated"
@@ -88,10 +90,33 @@ def test_what_is_no_conversion_passes_nothing(model: Any, tmp_path: Path) -> Non
 
 def test_an_apr_file_that_is_there_is_not_made(model: Any, tmp_path: Path) -> None:
     write(model.directory / "model.apr", read(model.safetensors))
-    results = quick(
-        model.root, with_tool(tmp_path, convert="unreadable"), "F-CONTRACT-I2-001", ROUND_TRIP
-    )
+    tool = with_tool(tmp_path, convert="unreadable")
+    results = quick(model.root, tool, "F-APR-FORMAT-003", "F-CONTRACT-I2-001", ROUND_TRIP)
     # What cannot be converted back is compared with nothing.
-    assert set(results.outcomes().values()) == {"Skipped infrastructure:engine-missing"}
+    assert results.outcomes() == {
+        "F-APR-FORMAT-003": "Corroborated",
+        "F-CONTRACT-I2-001": "Skipped infrastructure:engine-missing",
+        ROUND_TRIP: "Skipped infrastructure:engine-missing",
+    }
     assert "made a file that cannot be read" in results.of(ROUND_TRIP).reason
     assert results.of(ROUND_TRIP).source is None
+
+
+def test_a_damaged_apr_file_is_falsified_by_what_its_tool_says(model: Any, tmp_path: Path) -> None:
+    tensors = read(model.safetensors)
+    del tensors["model.norm.weight"]
+    broken, (entry, data) = next(each for each in tensors.items() if "norm" in each[0])
+    tensors[broken] = (entry, b"\x00\x7e" * (len(data) // 2))
+    write(model.directory / "model.apr", tensors)
+    cell = cell_of(format=APR, inspect=True, load=False, derived=())
+    plan = plan_of(cell, playbook=PLAYBOOK)
+    results = run(plan, model.root, engine_options=with_tool(tmp_path))
+    assert results.outcomes() == {
+        "G0-DIGEST-001": "Corroborated",
+        "G0-INTEGRITY-FINITE": "Falsified",
+        "G0-TENSOR-001": "Falsified",
+    }
+    assert f"{broken}: " in results.of("G0-INTEGRITY-FINITE").reason
+    assert "missing 1 tensor: model.norm.weight" in results.of("G0-TENSOR-001").reason
+    silent = run(plan, model.root, engine_options=with_tool(tmp_path, validate="silent"))
+    assert silent.outcomes()["G0-INTEGRITY-FINITE"] == "Skipped infrastructure:not-judged"

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,10 +13,12 @@ from aprqa_ci.execution.engines.apr import AprEngine
 from aprqa_ci.execution.engines.apr_files import AprFiles
 from aprqa_ci.execution.engines.apr_process import AprTool
 from aprqa_ci.execution.engines.interface import EngineAbsentError, ModelLoadError
+from aprqa_ci.execution.examiners import ExaminesFiles
 from aprqa_ci.execution.formats.safetensors import open_safetensors
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.vocabulary import ModelFormat
 from tests.apr_standin import COMMANDS, write_standin
+from tests.apr_standin_files import read, write
 from tests.broken_models import safetensors_of
 from tests.tiny_llama import write_tiny_llama
 
@@ -166,8 +169,55 @@ def test_an_apr_file_is_made_in_our_cache(make: Make, tmp_path: Path, shards: in
 def test_the_engine_offers_it(tmp_path: Path, model: ModelFiles, target: Path) -> None:
     engine = AprEngine(environment=os.environ, binary=str(write_standin(tmp_path)))
     assert isinstance(engine, ConvertsFiles)
+    assert isinstance(engine, ExaminesFiles)
     engine.convert(model.weights[0], target)
-    assert target.is_file()
+    assert engine.examine(target).tensors == len(read(target))
     absent = AprEngine(environment={"PATH": str(tmp_path / "nowhere")})
     with pytest.raises(EngineAbsentError, match="cargo install apr-cli"):
         absent.convert(model.weights[0], target)
+
+
+def test_an_examined_file(make: Make, model: ModelFiles, target: Path) -> None:
+    make().convert(model.weights[0], target)
+    found = make().examine(target)
+    tensors = read(model.weights[0])
+    assert (found.format, found.architecture, found.violations) == ("APR", "llama", 0)
+    assert found.names == tuple(tensors)
+    assert found.tensors == len(tensors)
+    assert found.failed == {}
+    entry, data = tensors["model.norm.weight"]
+    write(target, tensors | {"model.norm.weight": (entry, b"\x00\x7e" * (len(data) // 2))})
+    broken = make().examine(target)
+    assert broken.failed == {"model.norm.weight": f"{len(data) // 2} NaN values"}
+    assert broken.violations == 1
+    target.write_bytes(target.read_bytes()[:100])
+    with pytest.raises(ModelLoadError, match="Invalid APR format"):
+        make().examine(target)
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "said"),
+    [
+        ({"validate": "silent"}, "nothing of how many tensors"),
+        ({"validate": "none"}, "checked no tensor"),
+        ({"validate": "vague"}, "nothing of how many tensors"),
+        ({"validate": "fewer"}, r"inspect counts \d+ tensors in .* and apr validate \d+"),
+        ({"validate": "other", "inspect": {"tensor_names": "real"}}, "name different tensors"),
+        ({"inspect": {"tensor_count": 0}}, "counts 0 tensors"),
+        ({"inspect": {"format": None}}, "names no format"),
+        ({"inspect": {"file_size": 7}}, "has 7 bytes; it has"),
+        ({"inspect": {"tensor_names": []}, "validate": "fewer"}, "inspect counts"),
+        ({"exit": 1, "stderr": "error: something in the library"}, "something in the library"),
+        ({"exit": 5, "stderr": "error: Validation failed"}, "Validation failed"),
+    ],
+)
+def test_nothing_passes_on_a_report_that_says_nothing(
+    make: Make, model: ModelFiles, behaviour: dict[str, Any], said: str
+) -> None:
+    path = model.directory / "model.apr"
+    write(path, read(model.weights[0]))
+    if "tensor_names" in behaviour.get("inspect", {}):
+        names = list(read(path)) if behaviour["inspect"]["tensor_names"] else []
+        behaviour = behaviour | {"inspect": {"tensor_names": names}}
+    with pytest.raises((EngineAbsentError, ModelLoadError), match=said):
+        make(**behaviour).examine(path)
