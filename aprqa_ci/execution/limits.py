@@ -28,6 +28,9 @@ class Limits(WireModel, frozen=True, kw_only=True):
     repeat_temperature: float
     repeat_open_question: str
     repeat_open_tokens: int
+    open_texts: tuple[str, ...]
+    open_tokens: int
+    open_differing: int
     memory_rounds: int
     memory_growth_mb: int
     memory_growth_share: float

@@ -3,6 +3,7 @@
 import msgspec
 
 from aprqa_ci.execution.checks.open_cell import Finding, OpenCell, unanswered
+from aprqa_ci.execution.checks.open_texts import ask_open_texts
 from aprqa_ci.execution.protocol import Answered, Refused
 from aprqa_ci.execution.result import Cause
 from aprqa_ci.planning.plan import PromptCase
@@ -12,7 +13,7 @@ __all__ = ["memory", "overflow", "recovery", "repeat"]
 
 
 def repeat(cell: OpenCell) -> Finding:
-    """The same question gets the same answer, greedy and with a fixed seed."""
+    """The same question gets the same answer, greedy and with a fixed seed, whatever was before."""
     case = cell.playbook.probe_prompts[0]
     seeded = msgspec.structs.replace(
         case,
@@ -44,12 +45,21 @@ def repeat(cell: OpenCell) -> Finding:
                 reason=f"the same prompt was read as {read} tokens: something else came with it",
                 figures={"answers": said, "prompt_tokens": sorted(counts)},
             )
+    if differing:
+        return Finding(
+            outcome=Outcome.FALSIFIED,
+            reason=f"answers differ: {', '.join(differing)}",
+            figures={"answers": said},
+        )
+    seen = ask_open_texts(cell)
+    if seen.unanswered is not None:
+        return seen.unanswered
     return Finding(
-        outcome=Outcome.FALSIFIED if differing else Outcome.CORROBORATED,
-        reason=f"answers differ: {', '.join(differing)}"
-        if differing
-        else f"{cell.limits.repeat_times} greedy and as many seeded answers are the same",
-        figures={"answers": said},
+        outcome=Outcome.FALSIFIED if seen.problem else Outcome.CORROBORATED,
+        reason=seen.problem
+        or f"{cell.limits.repeat_times} greedy and as many seeded answers are the same, and so are "
+        f"the continuations of {len(cell.limits.open_texts)} open texts",
+        figures={"answers": said, **seen.figures},
     )
 
 

@@ -24,19 +24,41 @@ def test_an_ordinary_prompt_without_answer_fails(
     assert text in finding.reason
 
 
-def test_the_same_answer_each_time_holds(scripted: Any) -> None:
-    cell = scripted()
+def test_the_same_answer_each_time_holds(scripted: Any, answered: Say) -> None:
+    cell = scripted(lambda *_: answered(finish="length"))
     finding = CHECKS[REPEAT](cell)
     assert finding.outcome is Outcome.CORROBORATED
     times, warm = cell.limits.repeat_times, cell.limits.repeat_temperature
-    assert [case.temperature for case in cell.asked] == [0.0] * times + [warm] * times
+    assert [case.temperature for case in cell.asked[: 2 * times]] == [0.0] * times + [warm] * times
     assert warm > 0
     assert len({case.seed for case in cell.asked}) == 1
     # Where the answer is certain any seed gives it, so chance is put to an open question.
     probe, open_question = cell.playbook.probe_prompts[0].turns, cell.limits.repeat_open_question
     asked = [case.turns for case in cell.asked]
-    assert asked == [probe] * times + [(open_question,)] * times
-    assert {case.max_tokens for case in cell.asked[times:]} == {cell.limits.repeat_open_tokens}
+    assert asked[: 2 * times] == [probe] * times + [(open_question,)] * times
+    assert {case.max_tokens for case in cell.asked[times : 2 * times]} == {
+        cell.limits.repeat_open_tokens
+    }
+    # Then come the open texts.
+    assert asked[2 * times :][: len(cell.limits.open_texts)] == [
+        (text,) for text in cell.limits.open_texts
+    ]
+    assert "open_texts" in finding.figures
+
+
+def test_an_open_text_that_changes_or_is_not_answered_is_no_stability(
+    scripted: Any, answered: Say
+) -> None:
+    finding = CHECKS[REPEAT](
+        scripted(lambda number, case: answered(f"{case.raw and number}", finish="length"))
+    )
+    assert finding.outcome is Outcome.FALSIFIED
+    assert "open texts are continued in another way" in finding.reason
+    finding = CHECKS[REPEAT](
+        scripted(lambda _number, case: EngineFailed(message="lost") if case.raw else answered())
+    )
+    assert finding.outcome is Outcome.FALSIFIED
+    assert "lost" in finding.reason
 
 
 @pytest.mark.parametrize("other", [1, 4])
