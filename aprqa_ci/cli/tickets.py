@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
+from rich.console import Console
 from rich.text import Text
 
 from aprqa_ci.cli.connecting import connect_to, in_a_job
@@ -19,7 +20,14 @@ from aprqa_ci.files import slug, write_atomic
 from aprqa_ci.github.tickets import deliver_tickets
 from aprqa_ci.github.workflow_commands import stop_commands
 from aprqa_ci.plain_text import visible
-from aprqa_ci.reports.tickets import RunCoverage, Ticket, coverage_of, draft_of, tickets_of
+from aprqa_ci.reports.tickets import (
+    RunCoverage,
+    Ticket,
+    coverage_of,
+    draft_of,
+    tickets_of,
+    untested_draft,
+)
 
 __all__ = ["tickets"]
 
@@ -86,10 +94,14 @@ def tickets(
         _open(drafted, repository, author, environment, dry_run=dry_run)
     elif output is None:
         texts = [draft_of(ticket) for each in drafted for ticket in each.tickets]
+        texts += [text for each in drafted if (text := untested_draft(each.run))]
         with _quiet_log(environment):
             write_out("\n".join(texts) or "nothing failed: there is nothing to draft\n")
     else:
-        show_paths(console(), list(_written(drafted, output)))
+        out = console()
+        show_paths(out, list(_written(drafted, output)))
+        for each in drafted:
+            _show_untested(out, each.run)
 
 
 def _written(drafted: Sequence[_Drafted], output: Path) -> Iterator[Path]:
@@ -129,9 +141,17 @@ def _open(
             out.print(Text(visible(f"{each.run.playbook}:"), style="bold"), soft_wrap=True)
             for line in done.lines or ("no cause, and no issue of one",):
                 out.print(Text(f"  {visible(line)}"), soft_wrap=True)
+            _show_untested(out, each.run)
         failures += done.failures
     if failures:
         raise DeliveryError("not all issues are as they should be: " + "; ".join(failures))
+
+
+def _show_untested(out: Console, run: RunCoverage) -> None:
+    if not run.has_verdict:
+        out.print(Text(visible(f"  {run.playbook} came to no verdict, which closes no issue")))
+    for sentence in run.not_tested:
+        out.print(Text(f"  not tested: {visible(sentence)}"), soft_wrap=True)
 
 
 def _quiet_log(environment: Mapping[str, str]) -> AbstractContextManager[None]:

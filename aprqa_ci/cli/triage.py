@@ -42,7 +42,10 @@ def _show(out: Console, made: Triage) -> None:
     name = made.playbook or made.model
     out.print(Text(f"{name}: {made.status}, MQS {made.mqs}", style="bold"))
     if not made.gateways and not made.causes:
-        out.print(Text("  every gateway is passed and nothing failed"))
+        tested = "of what was tested nothing failed" if made.not_tested else "nothing failed"
+        out.print(Text(f"  every gateway is passed and {tested}"))
+    for sentence in made.not_tested:
+        out.print(Text(f"  not tested: {sentence}"), soft_wrap=True)
     for gateway in made.gateways:
         _show_gateway(out, gateway)
     for number, cause in enumerate(made.causes, start=1):

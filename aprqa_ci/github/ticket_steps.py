@@ -4,8 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import msgspec
+
 from aprqa_ci.github.ticketed import Ticketed, ticketed_of
-from aprqa_ci.reports.tickets import RunCoverage, Ticket
+from aprqa_ci.reports.tickets import MOST_SHOWN, RunCoverage, Ticket
 from aprqa_ci.scoring.runs import instant
 
 __all__ = ["Act", "StandingIssue", "Step", "steps_for"]
@@ -79,10 +81,11 @@ def steps_for(
 
 
 def _for_cause(ticket: Ticket, run: RunCoverage, issues: Sequence[StandingIssue]) -> Step:
-    now = ticketed_of(ticket, run)
     if not issues:
+        now = ticketed_of(ticket, run)
         return Step(act=Act.OPEN, reason="no issue has it yet", ticket=ticket, ticketed=now)
     issue = issues[0]
+    now = _still_shown(ticketed_of(ticket, run), issue.ticketed, run)
 
     def leave(reason: str) -> Step:
         return Step(act=Act.LEAVE, reason=reason, number=issue.number, ticket=ticket)
@@ -118,11 +121,26 @@ def _without_cause(issue: StandingIssue, run: RunCoverage) -> Step:
         return leave(_is_older(run, issue))
     if not (run.answered.issuperset(old.shown) and (old.all_shown or run.is_whole)):
         return leave("not everything in which it showed was tested again")
+    if not run.has_verdict:
+        return leave("the run came to no verdict")
     return Step(
         act=Act.CLOSE,
         reason=f"it does not show in the evidence that ends {run.finished}",
         number=issue.number,
         ticketed=_gone(old, run),
+    )
+
+
+def _still_shown(now: Ticketed, old: Ticketed, run: RunCoverage) -> Ticketed:
+    """Add where the cause showed before and was not tested since: it is not gone there."""
+    if old.gone:
+        return now
+    before = (pair for pair in old.shown if pair not in now.shown and pair not in run.answered)
+    shown = (*now.shown, *before)
+    return msgspec.structs.replace(
+        now,
+        shown=shown[:MOST_SHOWN],
+        all_shown=now.all_shown and len(shown) <= MOST_SHOWN and (old.all_shown or run.is_whole),
     )
 
 

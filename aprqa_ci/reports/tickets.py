@@ -26,14 +26,26 @@ from aprqa_ci.reports.run_report import ReportedScenario
 from aprqa_ci.reports.triage import CauseTriage, Quote, triage_of
 from aprqa_ci.scoring.runs import time_span
 from aprqa_ci.scoring.score import Score
+from aprqa_ci.scoring.status import not_tested
+from aprqa_ci.scoring.wording import counted, named
 from aprqa_ci.vocabulary import Outcome
 
-__all__ = ["RunCoverage", "Ticket", "coverage_of", "draft_of", "tickets_of"]
+__all__ = [
+    "MOST_SHOWN",
+    "RunCoverage",
+    "Ticket",
+    "coverage_of",
+    "draft_of",
+    "tickets_of",
+    "untested_draft",
+]
+
+MOST_SHOWN = 200
+"""The most pairs of cell and gate that a ticket names."""
 
 _MOST_BYTES = 50_000
 """Of a text; GitHub takes 65,536 characters, and the marker of an issue needs a part of them."""
 _MOST_CELLS = 50
-_MOST_SHOWN = 200
 _DIGITS = 12
 # Whoever reads an issue for somebody else, a program among them, is told what is whose.
 _NOTE = (
@@ -68,16 +80,21 @@ class RunCoverage:
     finished: str
     """When its evidence ended, RFC 3339; empty where nothing was recorded."""
     answered: frozenset[str]
-    """The pairs of cell and gate, as digests, of which no scenario was skipped or is missing."""
+    """The pairs of cell and gate, as digests, of which no scenario was skipped, is missing, or
+    ended by a failure of our machinery."""
     is_whole: bool
-    """Whether no scenario at all was skipped or is missing."""
+    """Whether there is no such scenario at all."""
+    has_verdict: bool
+    """Whether the run is conclusive; one that is not shows of no cause that it is gone."""
+    not_tested: tuple[str, ...]
+    """What the run says nothing of, and why, a sentence each."""
 
 
 def coverage_of(score: Score, scenarios: Sequence[ReportedScenario]) -> RunCoverage:
     """Return what was tested in a run. Pure."""
-    open_pairs = {
-        _pair(each) for each in scenarios if each.score.outcome in {None, Outcome.SKIPPED}
-    }
+    ours = [each for each in scenarios if each.is_failure and _is_ours(each)]
+    untested = [each for each in scenarios if each.score.outcome in {None, Outcome.SKIPPED}]
+    open_pairs = {_pair(each) for each in (*untested, *ours)}
     span = time_span(each.record for each in scenarios if each.record is not None)
     return RunCoverage(
         playbook=score.playbook or score.model_id,
@@ -85,6 +102,8 @@ def coverage_of(score: Score, scenarios: Sequence[ReportedScenario]) -> RunCover
         finished=span[1] if span else "",
         answered=frozenset(_pair(each) for each in scenarios) - open_pairs,
         is_whole=not open_pairs,
+        has_verdict=score.verdict != "inconclusive",
+        not_tested=(*not_tested(score), *_failed_by_us(ours)),
     )
 
 
@@ -115,9 +134,35 @@ def draft_of(ticket: Ticket) -> str:
     return "\n\n".join([heading(1, escape_text(ticket.title)), labels, ticket.body])
 
 
-def _is_ours(scenario: ReportedScenario) -> bool:
+def untested_draft(run: RunCoverage) -> str:
+    """Return what a run says nothing of as a Markdown document; empty where it was whole."""
+    if not run.not_tested:
+        return ""
+    verdict = "" if run.has_verdict else " The run came to no verdict."
+    neither = "what was not tested speaks neither for nor against the model, and closes no issue."
+    return "\n\n".join(
+        [
+            heading(1, escape_text(f"{run.playbook}: not everything was tested")),
+            f"This makes no ticket: {neither}{verdict}",
+            bullets(map(escape_text, run.not_tested)) + "\n",
+        ]
+    )
+
+
+def _failed_by_us(scenarios: Sequence[ReportedScenario]) -> Iterator[str]:
+    if scenarios:
+        causes = named(sorted({_cause_of(each) for each in scenarios}))
+        number = counted(len(scenarios), "scenario")
+        yield f"Our machinery failed at {number}, which is no verdict on the model: {causes}"
+
+
+def _cause_of(scenario: ReportedScenario) -> str:
     recorded = scenario.record.meta(MetadataKey.CAUSE) if scenario.record else None
-    return (recorded or scenario.score.cause).startswith("infrastructure:")
+    return recorded or scenario.score.cause
+
+
+def _is_ours(scenario: ReportedScenario) -> bool:
+    return _cause_of(scenario).startswith("infrastructure:")
 
 
 def _ticket(
@@ -137,8 +182,8 @@ def _ticket(
         title=title_text(f"{run.playbook}: {cause.title}"),
         body=cut("\n\n".join(blocks) + "\n", _MOST_BYTES, note=note),
         labels=tuple(labels),
-        shown=pairs[:_MOST_SHOWN],
-        all_shown=len(pairs) <= _MOST_SHOWN,
+        shown=pairs[:MOST_SHOWN],
+        all_shown=len(pairs) <= MOST_SHOWN,
     )
 
 

@@ -8,6 +8,7 @@ from aprqa_ci.plain_text import one_line, shorten
 from aprqa_ci.reports.causes import RootCause, gateway_advice, root_causes
 from aprqa_ci.reports.run_report import ReportedScenario
 from aprqa_ci.scoring.score import Score
+from aprqa_ci.scoring.status import not_tested
 from aprqa_ci.vocabulary import Gateway, GatewayState
 
 __all__ = ["CauseTriage", "GatewayTriage", "Quote", "Triage", "triage_of"]
@@ -73,6 +74,8 @@ class Triage:
     mqs: int
     gateways: tuple[GatewayTriage, ...]
     causes: tuple[CauseTriage, ...]
+    not_tested: tuple[str, ...]
+    """What the run says nothing of, and why, a sentence each."""
 
 
 def triage_of(
@@ -98,6 +101,7 @@ def triage_of(
             if entry.state is not GatewayState.PASSED
         ),
         causes=tuple(_cause(cause, playbook) for cause in causes),
+        not_tested=not_tested(score),
     )
 
 

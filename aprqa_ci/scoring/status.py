@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from aprqa_ci.gates import gate_catalogue
 from aprqa_ci.planning.plan import PlacedOut
-from aprqa_ci.scoring.score import Finding, GatewayResult, ScenarioScore
+from aprqa_ci.scoring.score import Finding, GatewayResult, ScenarioScore, Score
 from aprqa_ci.scoring.wording import brief, counted, named
 from aprqa_ci.vocabulary import Gateway, GatewayState, Outcome, Severity, Status
 
-__all__ = ["Standing", "decide_status"]
+__all__ = ["Standing", "decide_status", "not_tested"]
 
 _REASON = 160
 _TOLD = 260
@@ -51,15 +51,26 @@ def decide_status(standing: Standing) -> tuple[Status, tuple[str, ...]]:
     rules = (
         (Status.BLOCKED, _gateway_obstacles(standing, GatewayState.FAILED)),
         (Status.BLOCKED, _own_gate_obstacles(standing)),
-        (Status.INCONCLUSIVE, _untested(standing)),
+        (
+            Status.INCONCLUSIVE,
+            _untested(standing.scenarios, standing.unplaced, standing.deferred),
+        ),
         (Status.BLOCKED, _score_obstacles(standing)),
         (Status.BLOCKED, _measured_obstacles(standing)),
         (Status.BLOCKED, _gateway_obstacles(standing, GatewayState.NOT_EVALUATED)),
         (Status.BLOCKED, tuple(f"Evidence: {finding.text}" for finding in standing.findings)),
-        (Status.PROVISIONAL, (*standing.limits, *_other_skips(standing))),
+        (Status.PROVISIONAL, (*standing.limits, *_other_skips(standing.scenarios))),
     )
     status = next((verdict for verdict, obstacles in rules if obstacles), Status.CERTIFIED)
     return status, tuple(obstacle for _, obstacles in rules for obstacle in obstacles)
+
+
+def not_tested(score: Score) -> tuple[str, ...]:
+    """Return what a run says nothing of, and why, a sentence each; empty where all was tested."""
+    return (
+        *_untested(score.scenarios, score.unplaced, score.deferred),
+        *_other_skips(score.scenarios),
+    )
 
 
 def _gateway_obstacles(standing: Standing, state: GatewayState) -> tuple[str, ...]:
@@ -83,18 +94,22 @@ def _own_gate_obstacles(standing: Standing) -> tuple[str, ...]:
     )
 
 
-def _untested(standing: Standing) -> tuple[str, ...]:
-    left_out = {each.cell for each in (*standing.unplaced, *standing.deferred)}
+def _untested(
+    scenarios: Sequence[ScenarioScore],
+    unplaced: Sequence[PlacedOut],
+    deferred: Sequence[PlacedOut],
+) -> tuple[str, ...]:
+    left_out = {each.cell for each in (*unplaced, *deferred)}
     missing = [
         entry.scenario
-        for entry in standing.scenarios
+        for entry in scenarios
         if entry.outcome is None and entry.cell not in left_out
     ]
-    skipped = [entry for entry in standing.scenarios if entry.is_infrastructure]
+    skipped = [entry for entry in scenarios if entry.is_infrastructure]
     obstacles = []
     for start, cells in (
-        ("No runner class has room for", standing.unplaced),
-        ("Deferred to a run of the repository's own:", standing.deferred),
+        ("No runner class has room for", unplaced),
+        ("Deferred to a run of the repository's own:", deferred),
     ):
         if cells:
             told = named([f"{each.cell} ({brief(each.reason, _REASON)})" for each in cells], _TOLD)
@@ -141,10 +156,10 @@ def _measured_obstacles(standing: Standing) -> tuple[str, ...]:
     )
 
 
-def _other_skips(standing: Standing) -> tuple[str, ...]:
+def _other_skips(scenarios: Sequence[ScenarioScore]) -> tuple[str, ...]:
     skipped = [
         entry.scenario
-        for entry in standing.scenarios
+        for entry in scenarios
         if entry.outcome is Outcome.SKIPPED and not entry.is_infrastructure
     ]
     if not skipped:

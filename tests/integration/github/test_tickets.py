@@ -90,6 +90,12 @@ def test_a_cause_comes_stays_goes_and_comes_back(client: Client, hub: FakeHub, m
     assert "was tested again" in untested.lines[0]
     assert states(hub) == {1: "open"}
 
+    # one that tested it, and lost something else to the machine
+    skipped = {scenario_id(variant="safetensors"): Outcome.SKIPPED}
+    lost = deliver(client, made(2, outcomes=skipped, cause="infrastructure:no-memory"))
+    assert "came to no verdict" in lost.lines[0]
+    assert states(hub) == {1: "open"}
+
     # and one that did
     assert "closed #1" in deliver(client, made(3)).lines[0]
     assert states(hub) == {1: "closed"}

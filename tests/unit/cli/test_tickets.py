@@ -22,6 +22,21 @@ def test_nothing_failed(aprqa: "Aprqa", certified: Bundle) -> None:
     assert (ended.code, ended.out) == (0, "nothing failed: there is nothing to draft\n")
 
 
+def test_without_a_verdict_it_says_what_was_not_tested(
+    aprqa: "Aprqa", inconclusive: Bundle, tmp_path: Path
+) -> None:
+    ended = aprqa("tickets", inconclusive.directory)
+    assert ended.code == 0
+    assert "nothing failed" not in ended.out
+    assert "not everything was tested" in ended.out
+    assert "kept 1 scenario from being tested: infrastructure:no-memory" in ended.out
+    assert "The run came to no verdict." in ended.out
+    written = aprqa("tickets", inconclusive.directory, "-o", tmp_path / "drafts")
+    assert "  tiny came to no verdict, which closes no issue" in written.out.splitlines()
+    assert "not tested: The machine or the tool kept 1 scenario" in written.out
+    assert not (tmp_path / "drafts").exists()
+
+
 def test_drafts_are_written(aprqa: "Aprqa", blocked: Bundle, tmp_path: Path) -> None:
     ended = aprqa("tickets", blocked.directory / "evidence.json", "-o", tmp_path / "drafts")
     assert ended.code == 0

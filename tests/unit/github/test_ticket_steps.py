@@ -1,12 +1,13 @@
 """The decision as a table: what stands, what the run says, and what is done."""
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 import pytest
 
 from aprqa_ci.github.ticket_steps import Act, StandingIssue, Step, steps_for
-from aprqa_ci.github.ticketed import ticketed_of
+from aprqa_ci.github.ticketed import Ticketed, ticketed_of
 from aprqa_ci.reports.tickets import RunCoverage, Ticket
 
 MON, TUE, WED = (f"2026-01-0{day}T12:00:00Z" for day in (5, 6, 7))
@@ -20,7 +21,13 @@ def ticket(cause: str = "timeout", body: str = "text") -> Ticket:
 def run(finished: str, *, playbook: str = "tiny", answered: bool = True) -> RunCoverage:
     pairs = frozenset((HERE, THERE) if answered else (HERE,))
     return RunCoverage(
-        playbook=playbook, model="m/m", finished=finished, answered=pairs, is_whole=answered
+        playbook=playbook,
+        model="m/m",
+        finished=finished,
+        answered=pairs,
+        is_whole=answered,
+        has_verdict=True,
+        not_tested=() if answered else ("something",),
     )
 
 
@@ -101,11 +108,45 @@ def test_a_cause_that_does_not_show(
 def test_where_not_all_is_told_the_whole_has_to_be_tested() -> None:
     cut = issue(all_shown=False)
     assert [step.act for step in steps_for([], run(WED), [cut])] == [Act.CLOSE]
-    partly = RunCoverage(
-        playbook="tiny", model="m", finished=WED, answered=frozenset((HERE, THERE)), is_whole=False
-    )
+    partly = replace(run(WED), is_whole=False)
     assert [step.act for step in steps_for([], partly, [cut])] == [Act.LEAVE]
     assert [step.act for step in steps_for([], partly, [issue()])] == [Act.CLOSE]
+
+
+def test_a_run_without_a_verdict_closes_nothing() -> None:
+    (step,) = steps_for([], replace(run(WED), has_verdict=False), [issue()])
+    assert (step.act, step.reason) == (Act.LEAVE, "the run came to no verdict")
+
+
+def test_where_it_showed_and_was_not_tested_since_it_is_not_gone() -> None:
+    only_here = replace(ticket(), shown=(HERE,))
+
+    def marker(now: Ticket, of: RunCoverage, standing: StandingIssue) -> Ticketed:
+        (step,) = steps_for([now], of, [standing])
+        assert step.act is Act.UPDATE
+        assert step.ticketed is not None
+        return step.ticketed
+
+    # It showed here and there; now it shows here, and there nothing was tested.
+    partly = run(WED, answered=False)
+    kept = marker(only_here, partly, issue())
+    assert (kept.shown, kept.all_shown) == ((HERE, THERE), True)
+    # The same evidence again changes nothing.
+    again = StandingIssue(number=7, is_open=True, ticketed=kept)
+    assert [step.act for step in steps_for([only_here], partly, [again])] == [Act.LEAVE]
+    # So a run that answers only here closes nothing.
+    later = replace(partly, finished="2026-01-08T12:00:00Z")
+    assert [step.act for step in steps_for([], later, [again])] == [Act.LEAVE]
+    # Where it was tested and did not show, it is gone; and after a closing the count is new.
+    assert marker(only_here, run(WED), issue()).shown == (HERE,)
+    opened = issue(gone=True)
+    assert marker(only_here, partly, opened).shown == (HERE,)
+    # What does not fit is told to be missing.
+    many = replace(ticket(), shown=(*(f"{n:012d}" for n in range(200)),))
+    assert not marker(many, partly, issue()).all_shown
+    # And what an older text did not tell stays untold until all is tested.
+    assert not marker(only_here, partly, issue(all_shown=False)).all_shown
+    assert marker(only_here, run(WED), issue(all_shown=False)).all_shown
 
 
 def test_of_two_issues_of_a_cause_the_older_stays() -> None:

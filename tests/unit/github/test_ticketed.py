@@ -26,6 +26,8 @@ RUN = RunCoverage(
     finished="2026-01-02T00:00:00Z",
     answered=frozenset(),
     is_whole=True,
+    has_verdict=True,
+    not_tested=(),
 )
 ONE = ticketed_of(TICKET, RUN)
 

@@ -12,7 +12,14 @@ from markdown_it import MarkdownIt
 
 from aprqa_ci.certification.bundle import Bundle
 from aprqa_ci.evidence.record import EvidenceRecord
-from aprqa_ci.reports.tickets import RunCoverage, Ticket, coverage_of, draft_of, tickets_of
+from aprqa_ci.reports.tickets import (
+    RunCoverage,
+    Ticket,
+    coverage_of,
+    draft_of,
+    tickets_of,
+    untested_draft,
+)
 from aprqa_ci.vocabulary import Outcome
 from tests.bundles import made_bundle, scenario_id
 
@@ -80,8 +87,37 @@ def test_what_our_machinery_did_is_no_ticket(tmp_path: Path) -> None:
     whole = run_of(made_bundle(tmp_path / "b"))
     # The other prompts of the cell count for the same gate, which is not all answered then.
     assert len(whole.answered - run_of(bundle).answered) == 1
+    assert (whole.has_verdict, run_of(bundle).has_verdict) == (True, False)
     concluded = made_bundle(tmp_path / "c", outcomes=FAILED, cause="infrastructure:engine-missing")
     assert drafted(concluded) == ()
+    # What we failed at is not answered either, whatever it ended with.
+    assert run_of(concluded).answered == run_of(bundle).answered
+    assert not run_of(concluded).is_whole
+
+
+def test_what_was_not_tested_is_said(tmp_path: Path) -> None:
+    assert untested_draft(run_of(made_bundle(tmp_path / "whole"))) == ""
+    for name, outcome, cause, sentence in (
+        ("a", Outcome.SKIPPED, "infrastructure:no-memory", "kept 1 scenario from being tested:"),
+        ("b", Outcome.SKIPPED, "not-applicable", "Skipped, and so not tested: 1 scenario"),
+        ("c", Outcome.CRASHED, "infrastructure:engine-died", "Our machinery failed at 1 scenario"),
+    ):
+        run = run_of(made_bundle(tmp_path / name, outcomes={scenario_id(): outcome}, cause=cause))
+        (told,) = run.not_tested
+        assert sentence in told
+        assert (cause in told) is (name != "b")
+        text = untested_draft(run)
+        assert text.startswith("# tiny-mvp: not everything was tested\n")
+        assert ("no verdict." in text) is (name == "a")
+
+
+def test_what_was_not_tested_is_quoted(tmp_path: Path) -> None:
+    cause = f"infrastructure:{HOSTILE}"
+    skipped = {scenario_id(): Outcome.SKIPPED}
+    run = run_of(made_bundle(tmp_path, outcomes=skipped, cause=cause))
+    text = untested_draft(run)
+    assert "everyone" in text
+    assert_harmless(text)
 
 
 def test_without_a_playbook_the_command_says_where_it_goes(tmp_path: Path) -> None:
