@@ -15,6 +15,7 @@ from aprqa_ci.cli.options import plan_options, playbooks_argument
 from aprqa_ci.cli.output import console
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.files import write_atomic
+from aprqa_ci.plain_text import visible
 from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.planning.matrix import MAX_JOBS, matrix_of
 from aprqa_ci.planning.plan import PlacedOut, Plan, plan_digest
@@ -159,6 +160,9 @@ def _show(out: Console, made: Plan) -> None:
             f"{len(made.shards)} shards; digest {plan_digest(made)[:12]}"
         )
     )
+    for playbook in made.playbooks:
+        for warning in playbook.warnings:
+            out.print(Text(visible(f"  warning: {playbook.name}: {warning}")), soft_wrap=True)
     for shard in made.shards:
         text = f"  {shard.id}: {len(shard.cells)} cells, {shard.expected_seconds:g} s"
         if shard.runner is not None:
