@@ -23,7 +23,7 @@ from aprqa_ci.execution.engines.interface import (
 from aprqa_ci.execution.engines.registry import configured, describe, engine_named
 from aprqa_ci.execution.examiners import apr_examiner
 from aprqa_ci.execution.formats.weights import FormatError, UnsupportedFormatError
-from aprqa_ci.execution.integrity import inspect_model
+from aprqa_ci.execution.integrity.inspection import inspect_model
 from aprqa_ci.execution.protocol import (
     MAX_ANSWER_CHARACTERS,
     Answered,

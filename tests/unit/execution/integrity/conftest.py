@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from aprqa_ci.execution.integrity import FindingState, GateFinding, inspect_model
+from aprqa_ci.execution.integrity.finding import FindingState, GateFinding
+from aprqa_ci.execution.integrity.inspection import inspect_model
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.vocabulary import ModelFormat
 

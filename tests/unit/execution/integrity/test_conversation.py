@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from aprqa_ci.execution.integrity import FindingState
+from aprqa_ci.execution.integrity.finding import FindingState
 
 TOKENIZER, METADATA = "G0-TOKENIZER-001", "G0-METADATA-001"
 END, OTHER, START = "<|im_end|>", "<|endoftext|>", "<|im_start|>"

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from aprqa_ci.execution.integrity import FindingState, inspect_model
 from aprqa_ci.execution.integrity.digests import model_paths
+from aprqa_ci.execution.integrity.finding import FindingState
+from aprqa_ci.execution.integrity.inspection import inspect_model
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.vocabulary import ModelFormat
 

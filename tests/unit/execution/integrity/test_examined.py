@@ -8,8 +8,8 @@ import pytest
 from aprqa_ci.execution.comparing import judge_files
 from aprqa_ci.execution.engines.interface import EngineAbsentError, ModelLoadError
 from aprqa_ci.execution.examiners import Examination, ExaminesFiles, FindExaminer, no_examiner
-from aprqa_ci.execution.integrity import inspect_model
 from aprqa_ci.execution.integrity.finding import GateFinding
+from aprqa_ci.execution.integrity.inspection import inspect_model
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.planning.comparisons import Comparisons
 from aprqa_ci.vocabulary import ModelFormat

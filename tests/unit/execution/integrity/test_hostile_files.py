@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aprqa_ci.execution.integrity import inspect_model
+from aprqa_ci.execution.integrity.inspection import inspect_model
 from aprqa_ci.gates import inspect_gate_ids
 
 _SETTINGS = settings(

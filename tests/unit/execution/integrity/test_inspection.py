@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from aprqa_ci.execution.integrity import FindingState, contents
+from aprqa_ci.execution.integrity import contents
+from aprqa_ci.execution.integrity.finding import FindingState
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.gates import inspect_gate_ids
 from aprqa_ci.vocabulary import ModelFormat

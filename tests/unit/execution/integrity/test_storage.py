@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aprqa_ci.execution.integrity import FindingState
+from aprqa_ci.execution.integrity.finding import FindingState
 
 DTYPE = "G0-INTEGRITY-DTYPE"
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from aprqa_ci.execution.formats.tokenizer import Tokenizer
-from aprqa_ci.execution.integrity import FindingState
+from aprqa_ci.execution.integrity.finding import FindingState
 from aprqa_ci.execution.integrity.tokenizing import TEXTS
 
 TOKENIZER = "G0-TOKENIZER-001"
