@@ -20,6 +20,7 @@ from aprqa_ci.evidence.reading import parse_evidence, write_evidence
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
 from aprqa_ci.evidence.shard_list import SHARDS_NAME, ShardList
 from aprqa_ci.files import read_bounded, sha256_bytes, write_atomic
+from aprqa_ci.planning import plan_file
 from aprqa_ci.planning.plan import Baseline, Plan
 from aprqa_ci.reports.run_report import RunReport, run_report
 from aprqa_ci.scoring.certificate import Certificate, baseline_from, build_certificate
@@ -312,7 +313,7 @@ def read_plan(path: Path) -> Plan:
     Raises:
         InputError: the file is missing, unreadable or not a plan.
     """
-    return read_wire(path, Plan)
+    return plan_file.read_plan(path)
 
 
 def baseline_in(directory: Path) -> Baseline | None:

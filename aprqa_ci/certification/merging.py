@@ -12,6 +12,7 @@ from aprqa_ci.evidence.merging import Attempts, merge_playbooks, settle
 from aprqa_ci.evidence.shard_list import shard_lists
 from aprqa_ci.evidence.shards import read_manifest, read_records
 from aprqa_ci.planning.plan import Plan
+from aprqa_ci.planning.plan_file import AnyPlan
 from aprqa_ci.reports.write import write_reports
 
 __all__ = ["merge_each", "merge_shards"]
@@ -39,7 +40,7 @@ def merge_shards(
 
 def merge_each(
     directories: Sequence[Path],
-    plan: Plan,
+    plan: AnyPlan,
     *,
     out: Path,
     told: Callable[[Bundle], ToldT],
@@ -75,7 +76,7 @@ def merge_each(
 
 
 def _merged(
-    attempts: Attempts, plan: Plan, out: Path, told: Callable[[Bundle], ToldT], processes: int
+    attempts: Attempts, plan: AnyPlan, out: Path, told: Callable[[Bundle], ToldT], processes: int
 ) -> Iterator[ToldT]:
     lists = shard_lists(attempts, plan)
 

@@ -16,6 +16,7 @@ from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
 from aprqa_ci.files import write_atomic
 from aprqa_ci.planning.durations import Timings
 from aprqa_ci.planning.plan import Plan
+from aprqa_ci.planning.plan_file import AnyPlan
 from aprqa_ci.vocabulary import Outcome
 from aprqa_ci.wire import WireModel, pretty_json, read_wire
 
@@ -46,7 +47,7 @@ class CellTimings(WireModel, frozen=True, kw_only=True):
     """By runner class, then by cell id."""
 
 
-def timings_of(plan: Plan, playbook: str, records: Sequence[EvidenceRecord]) -> CellTimings:
+def timings_of(plan: AnyPlan, playbook: str, records: Sequence[EvidenceRecord]) -> CellTimings:
     """Return what the cells of a playbook took, by the class that their shard ran on. Pure.
 
     A cell's time is from its first record to its last, and what the first one took.

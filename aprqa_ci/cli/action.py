@@ -47,7 +47,6 @@ from aprqa_ci.cli.step_plan import (
 )
 from aprqa_ci.errors import AprqaError, DeliveryError, InconclusiveError, InputError, Problem
 from aprqa_ci.execution.fetching.offline import offline_environment
-from aprqa_ci.files import write_atomic
 from aprqa_ci.github.annotations import annotations_of
 from aprqa_ci.github.context import read_context
 from aprqa_ci.github.inputs import Command, read_inputs
@@ -59,6 +58,7 @@ from aprqa_ci.plain_text import visible
 from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.planning.matrix import groups_of, matrix_of
 from aprqa_ci.planning.plan import PlacedOut, plan_digest
+from aprqa_ci.planning.plan_file import write_plan
 from aprqa_ci.planning.runner_classes import (
     RUNNERS_PATH,
     RunnerClass,
@@ -68,7 +68,6 @@ from aprqa_ci.planning.runner_classes import (
 from aprqa_ci.redaction import Redaction, redaction_of
 from aprqa_ci.reports.summary_markdown import render_summary
 from aprqa_ci.vocabulary import Outcome, Status
-from aprqa_ci.wire import pretty_json
 
 if TYPE_CHECKING:
     from aprqa_ci.github.client import Client
@@ -188,7 +187,7 @@ def _plan(step: ActionStep) -> None:
     )
     matrix = matrix_of(plan)
     path = inputs.output / PLAN_NAME
-    write_atomic(path, pretty_json(plan))
+    write_plan(path, plan)
     digest = plan_digest(plan)
     scenarios = sum(len(cell.scenarios) for cell in plan.cells)
     told = f"{len(plan.cells)} cells, {scenarios} scenarios, {matrix.shards} shards"

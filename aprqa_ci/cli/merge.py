@@ -7,7 +7,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from aprqa_ci.certification.bundle import Bundle, read_plan
+from aprqa_ci.certification.bundle import Bundle
 from aprqa_ci.certification.steps import merge_each
 from aprqa_ci.cli.options import existing_directory
 from aprqa_ci.cli.output import (
@@ -19,6 +19,7 @@ from aprqa_ci.cli.output import (
     show_score,
     write_out,
 )
+from aprqa_ci.planning.plan_file import open_plan
 from aprqa_ci.scoring.score import Verdict
 
 __all__ = ["merge"]
@@ -58,7 +59,7 @@ def merge(
     out = console()
     attempts, told = merge_each(
         directories,
-        read_plan(plan_path),
+        open_plan(plan_path),
         out=output,
         told=lambda bundle: _told(out, bundle),
         processes=workers or min(os.cpu_count() or 1, MOST_WORKERS),

@@ -19,13 +19,13 @@ from aprqa_ci.plain_text import visible
 from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.planning.matrix import MAX_JOBS, matrix_of
 from aprqa_ci.planning.plan import PlacedOut, Plan, plan_digest
+from aprqa_ci.planning.plan_file import write_plan
 from aprqa_ci.planning.runner_classes import (
     RUNNERS_PATH,
     RunnerClass,
     default_runners,
     read_runners,
 )
-from aprqa_ci.wire import pretty_json
 
 __all__ = ["plan"]
 
@@ -123,7 +123,7 @@ def plan(
     if print_ids:
         list_ids(out, made)
     if output is not None:
-        write_atomic(output, pretty_json(made))
+        write_plan(output, made)
         _show(out, made)
         out.print(Text(f"  wrote {output}"))
     if matrix is not None:

@@ -22,7 +22,8 @@ from aprqa_ci.evidence.shards import (
     read_shard,
 )
 from aprqa_ci.planning.identifiers import cell_of
-from aprqa_ci.planning.plan import Plan, plan_digest
+from aprqa_ci.planning.plan import Plan
+from aprqa_ci.planning.plan_file import AnyPlan
 from aprqa_ci.vocabulary import Outcome
 
 __all__ = [
@@ -128,7 +129,7 @@ CheckEach = Callable[
 
 
 def settle(
-    shards: Sequence[ShardFiles], plan: Plan, load: Load, *, check_each: CheckEach = map
+    shards: Sequence[ShardFiles], plan: AnyPlan, load: Load, *, check_each: CheckEach = map
 ) -> Attempts:
     """Check every shard against the plan, and settle which attempts count.
 
@@ -175,7 +176,7 @@ def settle(
 
 
 def merge_playbooks(
-    attempts: Attempts, plan: Plan, load: Load, *, names: Collection[str] | None = None
+    attempts: Attempts, plan: AnyPlan, load: Load, *, names: Collection[str] | None = None
 ) -> Iterator[MergedPlaybook]:
     """Merge one playbook after the other, in plan order.
 
@@ -192,7 +193,7 @@ def merge_playbooks(
         InputError: what ``load`` raises.
     """
     wanted = {entry.name for entry in plan.playbooks if names is None or entry.name in names}
-    playbook_of = {cell.id: cell.playbook for cell in plan.cells if cell.playbook in wanted}
+    playbook_of = {cell: name for cell, name in plan.playbook_of_cells().items() if name in wanted}
     needed: defaultdict[str, dict[str, None]] = defaultdict(dict)
     last: dict[str, str] = {}
     order = {entry.name: number for number, entry in enumerate(plan.playbooks)}
@@ -304,10 +305,10 @@ def _other_files(shard: ShardFiles, digests: ModelDigests) -> set[str]:
 class _ForeignCheck:
     """Finds what is wrong with a shard by itself, in this process or in another."""
 
-    def __init__(self, plan: Plan, load: Load) -> None:
+    def __init__(self, plan: AnyPlan, load: Load) -> None:
         self._load = load
-        self._digest = plan_digest(plan)
-        self._cells = {cell.id: cell for cell in plan.cells}
+        self._digest = plan.digest()
+        self._plan = plan
         self._known = {shard.id: shard for shard in plan.shards}
 
     def __call__(self, shard: ShardFiles) -> list[Problem]:
@@ -319,8 +320,8 @@ class _ForeignCheck:
         if manifest.shard not in self._known:
             what = f"the plan has no shard {manifest.shard!r}"
             return [Problem(what=what, path=shard.directory)]
-        own = self._known[manifest.shard].cells
-        scenarios = {each.id for name in own for each in self._cells[name].scenarios}
+        own = self._plan.cells_named(self._known[manifest.shard].cells)
+        scenarios = {each.id for cell in own for each in cell.scenarios}
         try:
             return _foreign_records(shard, self._load(shard), scenarios)
         except InputError as error:

@@ -11,7 +11,7 @@ from typing import Literal
 from aprqa_ci.evidence.merging import Attempts
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
 from aprqa_ci.evidence.shards import ShardManifest
-from aprqa_ci.planning.plan import Plan, plan_digest
+from aprqa_ci.planning.plan_file import AnyPlan
 from aprqa_ci.wire import WireModel, digest_of
 
 __all__ = [
@@ -60,15 +60,19 @@ def cell_digests(records: Iterable[EvidenceRecord]) -> dict[str, str]:
     return {name: digest_of(sorted(digests)) for name, digests in sorted(found.items())}
 
 
-def shard_lists(attempts: Attempts, plan: Plan) -> Mapping[str, ShardList]:
+def shard_lists(attempts: Attempts, plan: AnyPlan) -> Mapping[str, ShardList]:
     """Return the shards that the evidence of each playbook is merged of, by playbook. Pure.
 
     Args:
         attempts: all attempts at the shards, and which of them count.
         plan: their plan.
     """
-    cells = {shard.id: set(shard.cells) for shard in plan.shards}
-    digest = plan_digest(plan)
+    playbook_of = plan.playbook_of_cells()
+    playbooks = {
+        shard.id: {playbook_of[cell] for cell in shard.cells if cell in playbook_of}
+        for shard in plan.shards
+    }
+    digest = plan.digest()
     counting = {each.name for each in attempts.counting.values()}
     ordered = sorted(
         (*attempts.counting.values(), *attempts.others),
@@ -76,13 +80,12 @@ def shard_lists(attempts: Attempts, plan: Plan) -> Mapping[str, ShardList]:
     )
     lists = {}
     for entry in plan.playbooks:
-        own = {cell.id for cell in plan.cells_of(entry.name)}
         lists[entry.name] = ShardList(
             plan_digest=digest,
             shards=tuple(
                 MergedShard(counts=each.name in counting, manifest=each.manifest)
                 for each in ordered
-                if cells[each.manifest.shard] & own
+                if entry.name in playbooks[each.manifest.shard]
             ),
         )
     return lists

@@ -4,6 +4,7 @@ A plan is what completeness is proven against: a scenario that the plan names an
 is missing, and a missing scenario counts against the model.
 """
 
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Annotated, Any, Final, Literal
 
@@ -43,6 +44,7 @@ __all__ = [
     "RunnerGroup",
     "RunsOn",
     "digest_for_playbook",
+    "digest_in_parts",
     "plan_digest",
 ]
 
@@ -335,6 +337,19 @@ class Plan(WireModel, frozen=True, kw_only=True):
             deferred=tuple(each for each in self.deferred if each.cell in own),
         )
 
+    def cells_named(self, ids: Iterable[str]) -> tuple[PlannedCell, ...]:
+        """Return those of the plan's cells that have one of the ids, in plan order."""
+        wanted = set(ids)
+        return tuple(cell for cell in self.cells if cell.id in wanted)
+
+    def playbook_of_cells(self) -> Mapping[str, str]:
+        """Return the playbook of each cell, by the cell's id."""
+        return {cell.id: cell.playbook for cell in self.cells}
+
+    def digest(self) -> str:
+        """Return what shards name the plan by, as ``plan_digest`` does."""
+        return plan_digest(self)
+
     def playbook_named(self, name: str) -> "PlannedPlaybook":
         """Return the playbook of that name.
 
@@ -353,12 +368,22 @@ def plan_digest(plan: Plan) -> str:
     It is that of the plan's canonical JSON, which is made a cell at a time: whole, that of a large
     plan takes as much memory as the plan.
     """
-    without = canonical_json(msgspec.structs.replace(plan, cells=()))
+    return digest_in_parts(msgspec.structs.replace(plan, cells=()), plan.cells)
+
+
+def digest_in_parts(rest: Plan, cells: Iterable[PlannedCell]) -> str:
+    """Return the same of a plan whose cells come one after the other.
+
+    Args:
+        rest: the plan without its cells.
+        cells: in plan order.
+    """
+    without = canonical_json(rest)
     # Keys are sorted, and none comes before this one.
     head, tail = without[: len(_CELLS)], without[len(_CELLS) :]
     assert head == _CELLS  # noqa: S101 - a field that comes before it would change every digest
     digest = sha256(_CELLS)
-    for number, cell in enumerate(plan.cells):
+    for number, cell in enumerate(cells):
         digest.update(b"," + canonical_json(cell) if number else canonical_json(cell))
     digest.update(tail)
     return digest.hexdigest()
