@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from aprqa_ci.execution.apr_engine import APR_ENGINE, engine_here
 from aprqa_ci.execution.derived_files import ConvertsFiles, FindConverter
-from aprqa_ci.execution.engines.interface import Engine, EngineAbsentError, EngineInfo, OptionValue
-from aprqa_ci.execution.engines.registry import configured, describe, engine_named
+from aprqa_ci.execution.engines.interface import EngineAbsentError, OptionValue
 
-__all__ = ["APR_ENGINE", "apr_converter", "engine_here"]
-
-APR_ENGINE = "apr"
+__all__ = ["APR_ENGINE", "apr_converter"]
 
 
 def apr_converter(options: Mapping[str, OptionValue] = MappingProxyType({})) -> FindConverter:
@@ -28,9 +26,3 @@ def apr_converter(options: Mapping[str, OptionValue] = MappingProxyType({})) -> 
         return engine, f"{APR_ENGINE}/{info.version or 'unknown'}"
 
     return find
-
-
-def engine_here(name: str, options: Mapping[str, OptionValue]) -> tuple[Engine, EngineInfo]:
-    """Return an engine with what it is told, and what it says of itself on this machine."""
-    engine = configured(engine_named(name), options)
-    return engine, describe(engine)

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol, TypeAlias, runtime_checkable
 
-from aprqa_ci.execution.converters import APR_ENGINE, engine_here
+from aprqa_ci.execution.apr_engine import APR_ENGINE, engine_here
 from aprqa_ci.execution.engines.interface import EngineAbsentError, OptionValue
 
 __all__ = ["Examination", "ExaminesFiles", "FindExaminer", "apr_examiner", "no_examiner"]
