@@ -2,8 +2,10 @@
 
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 import click
 
@@ -14,6 +16,8 @@ from aprqa_ci.plain_text import visible
 from aprqa_ci.redaction import redaction_of
 
 __all__ = ["cli", "run"]
+
+_MOST_PLACES = 6
 
 _COMMANDS = {
     "certify": ("certify", "Plan, run, score, report and register playbooks in one go."),
@@ -83,7 +87,7 @@ def cli() -> None:
 
 
 def run(arguments: Sequence[str], *, last: bool = False) -> int:
-    """Run the command line and return its exit code; no exception but a bug leaves it.
+    """Run the command line and return its exit code; no exception leaves it.
 
     Args:
         arguments: what follows the program's name.
@@ -109,8 +113,22 @@ def run(arguments: Sequence[str], *, last: bool = False) -> int:
     except SystemExit:
         # Click's answer to a reader of the help that has gone, and 1 would be a verdict.
         return 0
+    except Exception as error:  # noqa: BLE001 - Python would end with 1, which is a verdict
+        _say(
+            "this is a fault of aprqa and says nothing about the model, there is no verdict; "
+            f"please report it with the command: {type(error).__name__}: {error} ({_places(error)})"
+        )
+        return InconclusiveError.exit_code
     # Click returns the code of an Exit that a command raised, and else what the command returned.
     return ended if isinstance(ended, int) else 0
+
+
+def _places(error: Exception) -> str:
+    """Return where an error comes from, the innermost place first."""
+    frames = reversed(traceback.extract_tb(error.__traceback__)[-_MOST_PLACES:])
+    return ", from ".join(
+        f"{'/'.join(Path(frame.filename).parts[-3:])}:{frame.lineno}" for frame in frames
+    )
 
 
 def _say(text: str) -> None:

@@ -166,7 +166,7 @@ def _fitting(value: object, expected: types.Type) -> types.Type:
         tag = value.get("type")
         for member in members:
             if isinstance(member, types.DictType) or (
-                isinstance(member, types.StructType) and member.tag in {None, tag}
+                isinstance(member, types.StructType) and (member.tag is None or member.tag == tag)
             ):
                 return member
     elif isinstance(value, list):

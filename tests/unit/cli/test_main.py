@@ -179,3 +179,19 @@ def test_a_failing_machine_is_no_verdict_and_no_traceback(
     assert ended.code == 3
     assert "No space left on device" in ended.err
     assert "Traceback" not in ended.err
+
+
+def test_a_fault_of_ours_is_no_verdict_and_no_traceback(
+    aprqa: "Aprqa", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_down(*_: object, **__: object) -> None:
+        int("a\x1b[31m")
+
+    monkeypatch.setattr("aprqa_ci.cli.catalogues.load_tiers", break_down)
+    ended = aprqa("tiers")
+    assert ended.code == 3
+    assert "a fault of aprqa and says nothing about the model, there is no verdict" in ended.err
+    assert "ValueError: invalid literal" in ended.err
+    assert re.search(r"cli/test_main\.py:\d+, from .*cli/catalogues\.py:\d+", ended.err)
+    assert "\x1b[31m" not in ended.err
+    assert "Traceback" not in ended.err
