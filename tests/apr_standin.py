@@ -58,6 +58,10 @@ class Behaviour:
     """How ``rosetta convert`` converts; see ``apr_standin_files.CONVERSIONS``."""
     inspect: dict[str, Any] = field(default_factory=dict)
     """What ``rosetta inspect`` says instead of what is so."""
+    hub: str = ""
+    """The directory that ``pull`` takes repositories from."""
+    pulled: str = "safetensors"
+    """The suffix of the file that it names."""
     validate: str = ""
     """What ``validate`` says, if not what it finds: ``silent``, ``none``, ``vague``, ``fewer``,
     ``unnamed`` or ``other``."""
@@ -101,9 +105,9 @@ def main(arguments: list[str]) -> int:
     sys.stderr.flush()
     if behaviour.exit and not behaviour.after:
         die(behaviour.exit)
-    from tests.apr_standin_files import rosetta, validate
+    from tests.apr_standin_files import pull, rosetta, validate
 
-    commands = {"run": run, "serve": serve, "rosetta": rosetta, "validate": validate}
+    commands = {"run": run, "serve": serve, "rosetta": rosetta, "validate": validate, "pull": pull}
     return commands[command](behaviour, rest)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CONVERSIONS", "read", "rosetta", "validate", "write"]
+__all__ = ["CONVERSIONS", "pull", "read", "rosetta", "validate", "write"]
 
 RED, YELLOW, GREEN, END = "\x1b[1;31m", "\x1b[33m", "\x1b[1;32m", "\x1b[0m"
 Tensors = dict[str, tuple[dict[str, Any], bytes]]
@@ -165,6 +165,32 @@ def validate(behaviour: Any, rest: list[str]) -> int:
     if failed:
         sys.stderr.write("error: Validation failed: contract violations\n")
     return 5 if failed else 0
+
+
+def pull(behaviour: Any, rest: list[str]) -> int:
+    """Fetch from the directory that it was told, into its cache in the home."""
+    repo = rest[-1]
+    source = Path(behaviour.hub, repo)
+    shown = [f"\x1b[1;36m=== APR Pull ==={END}", "", f"Model: \x1b[36m{repo}{END}"]
+    if not source.is_dir():
+        print("\n".join(shown))  # noqa: T201 - its output
+        sys.stderr.write("error: Network error: Download failed: artifact not found\n")
+        return 10
+    if (source / "model.safetensors.index.json").exists():
+        cache = Path(os.environ["HOME"], ".apr", "cache", "hf", repo)
+        shutil.copytree(source, cache)
+        path = cache / "model.safetensors.index.json"
+    else:
+        cache = Path(os.environ["HOME"], ".cache", "pacha", "models")
+        cache.mkdir(parents=True)
+        for each in source.iterdir():
+            stem = "ab38e015b12ecacd"
+            name = each.name.replace("model.", "") if "model." in each.name else each.name
+            shutil.copyfile(each, cache / f"{stem}.{name}")
+        path = cache / f"ab38e015b12ecacd.{behaviour.pulled}"
+    shown += [f"{GREEN}✓{END} Downloaded successfully", f"  Path: {GREEN}{path}{END}", "", "Usage:"]
+    print("\n".join([*shown, f"  apr run {path}"]))  # noqa: T201 - its output
+    return 0
 
 
 def _wrong(entry: dict[str, Any], data: bytes) -> str:

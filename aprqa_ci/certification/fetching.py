@@ -1,21 +1,24 @@
 """Fetching what a plan, or one shard of it, will read, so that it can be run without a network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from aprqa_ci.certification.steps import Surroundings, shard_named
 from aprqa_ci.errors import InconclusiveError, InputError, Problem
+from aprqa_ci.execution.apr_engine import APR_ENGINE, engine_here
+from aprqa_ci.execution.engines.interface import EngineAbsentError, OptionValue
 from aprqa_ci.execution.fetching.choosing import wanted_variants
 from aprqa_ci.execution.fetching.fetch import FetchWorld, Resolved, fetch_models, resolve_models
 from aprqa_ci.execution.fetching.hub import Hub, HubError
 from aprqa_ci.execution.fetching.hugging_face import connect, hub_settings
 from aprqa_ci.execution.fetching.manifest import Models
+from aprqa_ci.execution.fetching.pulling import PullsModels, pull_missing
 from aprqa_ci.files import write_atomic
 from aprqa_ci.planning.plan import Plan, plan_digest
 from aprqa_ci.redaction import redaction_of
 from aprqa_ci.wire import pretty_json, read_wire
 
-__all__ = ["fetch_for", "fetch_world", "models_of", "require_all", "resolve_for"]
+__all__ = ["fetch_for", "fetch_world", "models_of", "pull_for", "require_all", "resolve_for"]
 
 
 def fetch_world(
@@ -55,8 +58,39 @@ def resolve_for(plan: Plan, shard: str | None, world: FetchWorld) -> Resolved:
     Raises:
         InputError: the plan has no such shard, or the hub cannot be asked at all.
     """
-    cells = [each.id for each in plan.cells] if shard is None else shard_named(plan, shard).cells
-    return resolve_models(wanted_variants(plan, frozenset(cells)), world)
+    return resolve_models(wanted_variants(plan, _cells_of(plan, shard)), world)
+
+
+def pull_for(
+    plan: Plan, shard: str | None, world: FetchWorld, options: Mapping[str, OptionValue]
+) -> None:
+    """Let the engine ``apr`` pull what the cells of a shard need and is nowhere here.
+
+    Args:
+        plan: the plan.
+        shard: its shard; without one, the plan as a whole.
+        world: the outside world.
+        options: what the engine is told.
+
+    Raises:
+        InputError: the plan has no such shard, or a playbook wants what the tool does not pull.
+        InconclusiveError: the tool is not here, or something could not be pulled.
+    """
+
+    def puller() -> tuple[PullsModels, str]:
+        engine, info = engine_here(APR_ENGINE, options)
+        if not info.available or not isinstance(engine, PullsModels):
+            what = f"the engine {APR_ENGINE} is to pull it: {info.reason or 'it does not'}"
+            raise EngineAbsentError(what)
+        return engine, f"{APR_ENGINE}/{info.version or 'unknown'}"
+
+    require_all(pull_missing(wanted_variants(plan, _cells_of(plan, shard)), world, puller))
+
+
+def _cells_of(plan: Plan, shard: str | None) -> frozenset[str]:
+    if shard is None:
+        return frozenset(each.id for each in plan.cells)
+    return frozenset(shard_named(plan, shard).cells)
 
 
 def fetch_for(plan: Plan, shard: str | None, world: FetchWorld, manifest: Path) -> Models:

@@ -7,11 +7,19 @@ import click
 from rich.text import Text
 
 from aprqa_ci.certification.bundle import read_plan
-from aprqa_ci.certification.fetching import fetch_for, fetch_world, require_all, resolve_for
+from aprqa_ci.certification.fetching import (
+    fetch_for,
+    fetch_world,
+    pull_for,
+    require_all,
+    resolve_for,
+)
 from aprqa_ci.certification.steps import Surroundings, make_plan
-from aprqa_ci.cli.options import plan_options
+from aprqa_ci.cli.options import engine_option, plan_options
 from aprqa_ci.cli.output import console, show_paths
 from aprqa_ci.errors import InputError
+from aprqa_ci.execution.apr_engine import APR_ENGINE
+from aprqa_ci.execution.engines.engine_options import EngineOptions
 from aprqa_ci.execution.fetching.manifest import MODELS_NAME
 from aprqa_ci.execution.hub_cache import hub_directory
 from aprqa_ci.plain_text import visible
@@ -45,6 +53,13 @@ __all__ = ["fetch"]
     is_flag=True,
     help="Say what is needed, and fetch none of the weights. Asks the hub.",
 )
+@click.option(
+    "--pull",
+    type=click.Choice(["apr"]),
+    help="Let the apr tool pull the SafeTensors of models that are not here at all. It tells no "
+    "commit and no digests; what it does not pull is asked of the hub.",
+)
+@engine_option
 def fetch(
     *,
     playbooks: tuple[str, ...],
@@ -53,6 +68,8 @@ def fetch(
     options: PlanOptions,
     output: Path,
     dry_run: bool,
+    pull: str | None,
+    engine_options: EngineOptions,
 ) -> None:
     """Fetch the model files that playbooks or a plan need, and check their digests.
 
@@ -62,7 +79,10 @@ def fetch(
     if bool(playbooks) == (plan_file is not None):
         msg = "name playbooks, or a plan with --plan"
         raise InputError(msg)
-    surroundings = Surroundings()
+    if pull is not None and dry_run:
+        msg = "--dry-run pulls nothing; leave --pull out"
+        raise InputError(msg)
+    surroundings = Surroundings(told=engine_options)
     if plan_file is None:
         if shard is not None:
             msg = "--shard needs --plan"
@@ -73,10 +93,12 @@ def fetch(
             msg = "a plan says what is run; what narrows it belongs to `plan`"
             raise InputError(msg)
         plan = read_plan(plan_file)
-    _fetch(plan, shard, surroundings, None if dry_run else output)
+    _fetch(plan, shard, surroundings, None if dry_run else output, pull=pull is not None)
 
 
-def _fetch(plan: Plan, shard: str | None, surroundings: Surroundings, output: Path | None) -> None:
+def _fetch(
+    plan: Plan, shard: str | None, surroundings: Surroundings, output: Path | None, *, pull: bool
+) -> None:
     out = console()
 
     def say(text: str) -> None:
@@ -84,6 +106,8 @@ def _fetch(plan: Plan, shard: str | None, surroundings: Surroundings, output: Pa
 
     cache = hub_directory(os.environ, Path.home())
     world = fetch_world(surroundings, cache, say=say)
+    if pull:
+        pull_for(plan, shard, world, surroundings.engine_options.get(APR_ENGINE, {}))
     if output is not None:
         fetched = fetch_for(plan, shard, world, output)
         files = sum(len(model.files) for model in fetched.models)

@@ -216,6 +216,16 @@ class AprEngine:
         """
         return self._files().examine(file)
 
+    def pull(self, repo: str, home: Path) -> Path:
+        """Let the tool fetch a repository of the hub; see ``fetching.pulling.PullsModels``.
+
+        Raises:
+            EngineAbsentError: the tool is not here; it, the network or the repository is at fault.
+            ModelLoadError: it says that what it fetched is damaged.
+            MemoryError: there is not enough memory.
+        """
+        return self._files().pull(repo, home)
+
     def _files(self) -> AprFiles:
         return AprFiles(self._found(), environment=self._environment)
 

@@ -14,6 +14,7 @@ from aprqa_ci.execution.engines.apr_cli import (
     AprEnding,
     convert_arguments,
     inspect_arguments,
+    pull_arguments,
     validate_arguments,
 )
 from aprqa_ci.execution.engines.apr_process import (
@@ -21,6 +22,7 @@ from aprqa_ci.execution.engines.apr_process import (
     AprTimeoutError,
     AprTool,
     private_environment,
+    pulling_environment,
     run_apr,
 )
 from aprqa_ci.execution.engines.apr_reports import (
@@ -28,6 +30,7 @@ from aprqa_ci.execution.engines.apr_reports import (
     Conversion,
     parse_convert,
     parse_inspect,
+    parse_pull,
     parse_validate,
 )
 from aprqa_ci.execution.engines.interface import EngineAbsentError, ModelLoadError
@@ -119,28 +122,47 @@ class AprFiles:
             architecture=seen.architecture,
         )
 
+    def pull(self, repo: str, home: Path) -> Path:
+        """Let the tool fetch a repository of the hub; see ``fetching.pulling.PullsModels``.
+
+        Raises:
+            EngineAbsentError: the tool, the network or the repository is at fault.
+            ModelLoadError: it says that what it fetched is damaged.
+            MemoryError: there is not enough memory.
+        """
+        environment = pulling_environment(self._environment, home)
+        return self._run(pull_arguments(repo), parse_pull, environment).path
+
     def _asked(self, arguments: Sequence[str], parse: Callable[[AprCompleted], _Report]) -> _Report:
-        """Run a command and return what it reports."""
+        """Run a command that needs neither network nor cache, and return what it reports."""
+        with private_environment(self._environment) as environment:
+            return self._run(arguments, parse, environment)
+
+    def _run(
+        self,
+        arguments: Sequence[str],
+        parse: Callable[[AprCompleted], _Report],
+        environment: Mapping[str, str],
+    ) -> _Report:
         if arguments[0] not in self._tool.commands:
             what = f"{self._tool.path} has no command {arguments[0]}"
             raise EngineAbsentError(what)
-        with private_environment(self._environment) as environment:
-            try:
-                done = run_apr(
-                    self._tool.path, arguments, environment=environment, timeout_s=self._timeout_s
-                )
-                return parse(done)
-            except (AprAbsentError, AprTimeoutError) as error:
-                what = f"apr {arguments[0]}: {error}"
-                raise EngineAbsentError(what) from error
-            except AprReportError as error:
-                match error.ending:
-                    case AprEnding.NO_MEMORY:
-                        raise MemoryError(str(error)) from error
-                    case AprEnding.LOAD_FAILED:
-                        raise ModelLoadError(str(error)) from error
-                    case _:
-                        raise EngineAbsentError(str(error)) from error
+        try:
+            done = run_apr(
+                self._tool.path, arguments, environment=environment, timeout_s=self._timeout_s
+            )
+            return parse(done)
+        except (AprAbsentError, AprTimeoutError) as error:
+            what = f"apr {arguments[0]}: {error}"
+            raise EngineAbsentError(what) from error
+        except AprReportError as error:
+            match error.ending:
+                case AprEnding.NO_MEMORY:
+                    raise MemoryError(str(error)) from error
+                case AprEnding.LOAD_FAILED:
+                    raise ModelLoadError(str(error)) from error
+                case _:
+                    raise EngineAbsentError(str(error)) from error
 
 
 def _made(done: AprCompleted, source: Path, target: Path) -> Conversion:

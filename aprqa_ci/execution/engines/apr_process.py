@@ -17,6 +17,7 @@ from aprqa_ci.execution.engines.apr_cli import AprCompleted, quote
 from aprqa_ci.execution.engines.server_process import HIDDEN_GPUS
 from aprqa_ci.execution.processes import die_with_parent
 from aprqa_ci.plain_text import strip_ansi
+from aprqa_ci.redaction import is_withheld
 
 __all__ = [
     "AprAbsentError",
@@ -24,6 +25,7 @@ __all__ = [
     "AprTool",
     "find_apr",
     "private_environment",
+    "pulling_environment",
     "run_apr",
 ]
 
@@ -35,7 +37,16 @@ _COMMANDS = re.compile(r"^ {2,}([a-z][a-z-]*)\b", re.MULTILINE)
 _OWN_COMMANDS = frozenset({"run", "inspect", "validate", "rosetta"})
 """Commands that the tool has and no other program of its name would have together."""
 _POLL_S = 0.1
-_CACHES = ("HF_HOME", "HUGGINGFACE_HUB_CACHE", "HF_HUB_CACHE")
+_CACHES: Final = (
+    "HF_HOME",
+    "HUGGINGFACE_HUB_CACHE",
+    "HF_HUB_CACHE",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+)
+"""What says that caches are elsewhere than in the home."""
+_TOKEN: Final = "HF_TOKEN"  # noqa: S105 - the name of a variable
 
 
 class AprAbsentError(Exception):
@@ -74,6 +85,19 @@ def private_environment(
         kept = {name: value for name, value in environment.items() if name not in _CACHES}
         hidden = {} if gpu else HIDDEN_GPUS
         yield {**kept, "HOME": home, "HF_HUB_OFFLINE": "1", **hidden}
+
+
+def pulling_environment(environment: Mapping[str, str], home: Path) -> dict[str, str]:
+    """Return the environment in which the tool fetches: a home of its own, and a token of the hub.
+
+    No other secret is handed to it.
+    """
+    kept = {
+        name: value
+        for name, value in environment.items()
+        if name not in _CACHES and (name == _TOKEN or not is_withheld(name))
+    }
+    return {**kept, "HOME": str(home)}
 
 
 def find_apr(

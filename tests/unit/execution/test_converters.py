@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aprqa_ci.execution import converters
+from aprqa_ci.execution import apr_engine
 from aprqa_ci.execution.converters import apr_converter
 from aprqa_ci.execution.engines.interface import EngineAbsentError
 from tests.apr_standin import write_standin
@@ -21,6 +21,6 @@ def test_it_is_the_engine_with_what_it_is_told(tmp_path: Path) -> None:
 
 def test_an_engine_of_that_name_need_not_convert(monkeypatch: pytest.MonkeyPatch) -> None:
     scripted = ScriptedEngine(ScriptedSession())
-    monkeypatch.setattr(converters, "engine_named", lambda _: scripted)
+    monkeypatch.setattr(apr_engine, "engine_named", lambda _: scripted)
     with pytest.raises(EngineAbsentError, match="by the engine apr: it does not convert"):
         apr_converter()()
