@@ -58,6 +58,10 @@ class Behaviour:
     """How ``rosetta convert`` converts; see ``apr_standin_files.CONVERSIONS``."""
     inspect: dict[str, Any] = field(default_factory=dict)
     """What ``rosetta inspect`` says instead of what is so."""
+    profile: dict[str, Any] = field(
+        default_factory=lambda: {"throughput_tps": 1e6, "latency_p50_ms": 0.1, "passed": True}
+    )
+    """What ``profile`` reports."""
     hub: str = ""
     """The directory that ``pull`` takes repositories from."""
     pulled: str = "safetensors"
@@ -105,9 +109,16 @@ def main(arguments: list[str]) -> int:
     sys.stderr.flush()
     if behaviour.exit and not behaviour.after:
         die(behaviour.exit)
-    from tests.apr_standin_files import pull, rosetta, validate
+    from tests.apr_standin_files import profile, pull, rosetta, validate
 
-    commands = {"run": run, "serve": serve, "rosetta": rosetta, "validate": validate, "pull": pull}
+    commands = {
+        "run": run,
+        "serve": serve,
+        "rosetta": rosetta,
+        "validate": validate,
+        "pull": pull,
+        "profile": profile,
+    }
     return commands[command](behaviour, rest)
 
 

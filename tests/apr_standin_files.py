@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CONVERSIONS", "pull", "read", "rosetta", "validate", "write"]
+__all__ = ["CONVERSIONS", "profile", "pull", "read", "rosetta", "validate", "write"]
 
 RED, YELLOW, GREEN, END = "\x1b[1;31m", "\x1b[33m", "\x1b[1;32m", "\x1b[0m"
 Tensors = dict[str, tuple[dict[str, Any], bytes]]
@@ -190,6 +190,13 @@ def pull(behaviour: Any, rest: list[str]) -> int:
         path = cache / f"ab38e015b12ecacd.{behaviour.pulled}"
     shown += [f"{GREEN}✓{END} Downloaded successfully", f"  Path: {GREEN}{path}{END}", "", "Usage:"]
     print("\n".join([*shown, f"  apr run {path}"]))  # noqa: T201 - its output
+    return 0
+
+
+def profile(behaviour: Any, _: list[str]) -> int:
+    """Report figures that a test makes up."""
+    print(f"\x1b[1;36m=== APR Profile ==={END}\n")  # noqa: T201 - its output
+    print(json.dumps(behaviour.profile))  # noqa: T201 - its output
     return 0
 
 

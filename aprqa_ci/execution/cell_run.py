@@ -29,6 +29,7 @@ from aprqa_ci.execution.host import available_memory_mb
 from aprqa_ci.execution.machine import Machine, RunStoppedError
 from aprqa_ci.execution.model_files import ModelFiles, held_elsewhere
 from aprqa_ci.execution.model_library import InspectionFailedError
+from aprqa_ci.execution.own_profile import profiler
 from aprqa_ci.execution.resolve import ModelNotFoundError
 from aprqa_ci.execution.result import Cause, ModelSource, PassedOver, ScenarioResult
 from aprqa_ci.execution.session_context import NOT_SHOWN, SessionContext
@@ -307,6 +308,7 @@ class CellRun:
             scratch=self._scratch,
             environment=machine.environment.environment,
             apr=machine.environment.engine_options.get(APR_ENGINE, {}),
+            profile=profiler(machine, playbook, cell, engine.name, model),
             files=self._compared_files(model, None if truth == model else truth),
         )
 

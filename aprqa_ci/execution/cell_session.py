@@ -26,11 +26,11 @@ from aprqa_ci.execution.protocol import (
     Broken,
     CheckHealth,
     CompareWeights,
-    EngineFailed,
     NotOffered,
     Open,
     Opened,
     OutOfMemory,
+    Profiled,
     Refused,
     Reply,
     SendMalformed,
@@ -41,7 +41,6 @@ from aprqa_ci.planning.plan import PlannedCell, PlannedPlaybook, PlannedScenario
 from aprqa_ci.vocabulary import Outcome
 
 __all__ = ["CellSession"]
-
 
 _WHOLE, _STREAMED = 0, 1
 """How a server is asked: even questions for the answer as a whole, odd ones for a stream."""
@@ -104,9 +103,8 @@ class CellSession:
             ),
             number=number,
         )
-        turns = len(case.turns)
         with self._sharing():
-            return self._send(request, answers=turns)
+            return self._send(request, answers=len(case.turns))
 
     def request(self, request: AskClients | SendMalformed | CheckHealth, *, answers: int) -> Reply:
         """Send another request that may take as long as so many answers."""
@@ -173,6 +171,10 @@ class CellSession:
         if self._timed is None:
             self._timed = make()
         return self._timed
+
+    def profiled(self) -> Profiled | str | None:
+        """Return what the engine measures of its own speed, or why it gives none."""
+        return self._context.profile()
 
     # The run.
 
@@ -289,11 +291,9 @@ class CellSession:
     def _open(self) -> Opened:
         context = self._context
         if self._losses >= self.limits.process_losses:
-            ours = self._losses == self._own_losses
-            raise LostSessionError(
-                Cause(kind="infrastructure" if ours else "model", word="gave-up"),
-                f"the cell's process was lost {self._losses} times; the rest is given up",
-            )
+            kind = "infrastructure" if self._losses == self._own_losses else "model"
+            why = f"the cell's process was lost {self._losses} times; the rest is given up"
+            raise LostSessionError(Cause(kind=kind, word="gave-up"), why)
         request = Open(
             engine=context.engine,
             model=context.model,
@@ -340,7 +340,7 @@ class CellSession:
         reply = self._ask(case, number=number)
         if not isinstance(reply, Answered):
             refused = isinstance(reply, Refused)
-            message = reply.message if isinstance(reply, Refused | EngineFailed) else str(reply)
+            message = getattr(reply, "message", str(reply))
             self._context.emit(
                 scenario=scenario,
                 outcome=Outcome.FALSIFIED,
@@ -395,6 +395,4 @@ class CellSession:
 
 
 def _leaves(judgement: Judgement) -> list[Judgement]:
-    if not judgement.parts:
-        return [judgement]
-    return [leaf for part in judgement.parts for leaf in _leaves(part)]
+    return [leaf for part in judgement.parts for leaf in _leaves(part)] or [judgement]

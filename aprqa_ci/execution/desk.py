@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, assert_never
 
+from aprqa_ci.execution.apr_engine import engine_here
 from aprqa_ci.execution.asking import Asker, Question, ServeAsker, asker_for
 from aprqa_ci.execution.comparing import judge_files
 from aprqa_ci.execution.converters import apr_converter
@@ -44,11 +45,13 @@ from aprqa_ci.execution.protocol import (
     MalformedSent,
     Open,
     Opened,
+    ProfileModel,
     Reply,
     Request,
     SendMalformed,
     WeightsCompared,
 )
+from aprqa_ci.execution.self_profiling import ProfilesModels
 from aprqa_ci.execution.weight_comparison import compare_weights
 from aprqa_ci.vocabulary import Backend
 
@@ -80,6 +83,8 @@ class Desk:
                 return self._judge(request)
             case Derive():
                 return self._derive(request)
+            case ProfileModel():
+                return self._profile(request)
             case Open():
                 return self._open(request)
             case Ask():
@@ -179,6 +184,13 @@ class Desk:
             digests=dict(found.digests),
             source=found.derivation.source,
         )
+
+    def _profile(self, request: ProfileModel) -> Reply:
+        engine, info = engine_here(request.engine, request.options)
+        if not info.available or not isinstance(engine, ProfilesModels):
+            what = f"engine {request.engine} has no profile: {info.reason or 'it offers none'}"
+            raise EngineAbsentError(what)
+        return engine.profile(request.model, warmup=request.warmup, measure=request.measure)
 
     def _open(self, request: Open) -> Reply:
         engine = configured(engine_named(request.engine), request.options)

@@ -43,6 +43,8 @@ __all__ = [
     "Open",
     "Opened",
     "OutOfMemory",
+    "ProfileModel",
+    "Profiled",
     "Refused",
     "Reply",
     "Request",
@@ -108,6 +110,18 @@ class Derive(_Request, frozen=True, kw_only=True, tag="derive"):
     """What SafeTensors are written as; without one, in their own precision."""
     apr: dict[str, OptionValue] = msgspec.field(default_factory=dict)
     """What the converter of APR files is told."""
+
+
+class ProfileModel(_Request, frozen=True, kw_only=True, tag="profile-model"):
+    """Let an engine measure its own speed."""
+
+    engine: str
+    options: dict[str, OptionValue]
+    model: ModelFiles
+    warmup: int
+    """Runs that are not counted."""
+    measure: int
+    """Runs that are."""
 
 
 class Open(_Request, frozen=True, kw_only=True, tag="open"):
@@ -216,6 +230,21 @@ class Derived(_Reply, frozen=True, kw_only=True, tag="derived"):
     """SHA-256 of each file that it was made from, by name."""
 
 
+class Profiled(_Reply, frozen=True, kw_only=True, tag="profiled"):
+    """What an engine measured of itself."""
+
+    tool: str
+    """Its name with its version."""
+    invocation: str
+    """The call that was made."""
+    tokens_per_second: float
+    """Above zero."""
+    p50_ms: float | None = None
+    """The median latency, in milliseconds, where it gives one."""
+    p99_ms: float | None = None
+    """The 99th percentile of it."""
+
+
 class Opened(_Reply, frozen=True, kw_only=True, tag="opened"):
     """The model is loaded."""
 
@@ -319,6 +348,7 @@ Request = (
     | CompareWeights
     | JudgeFiles
     | Derive
+    | ProfileModel
     | Open
     | Ask
     | AskClients
@@ -330,6 +360,7 @@ Reply = (
     | WeightsCompared
     | FilesJudged
     | Derived
+    | Profiled
     | Opened
     | Answered
     | ClientsAnswered

@@ -10,6 +10,7 @@ from aprqa_ci.execution.child import CellChild
 from aprqa_ci.execution.engines.interface import OptionValue
 from aprqa_ci.execution.limits import Limits
 from aprqa_ci.execution.model_files import ModelFiles
+from aprqa_ci.execution.protocol import Profiled
 from aprqa_ci.execution.result import Cause, PassedOver
 from aprqa_ci.planning.plan import PlannedCell, PlannedPlaybook
 
@@ -49,4 +50,6 @@ class SessionContext:
     """What the cell's files are compared with."""
     apr: Mapping[str, OptionValue] = field(default_factory=dict)
     """What the converter of APR files is told on this machine."""
+    profile: Callable[[], Profiled | str | None] = lambda: None
+    """What the engine measures of its own speed, or why it gives none; nothing if nobody asks."""
     environment: Mapping[str, str] = field(default_factory=dict)

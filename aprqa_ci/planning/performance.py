@@ -13,6 +13,7 @@ from aprqa_ci.wire import WireModel
 
 __all__ = [
     "answer_tokens",
+    "asks_for_profile",
     "default_limits",
     "limits_for",
     "measured_text",
@@ -57,6 +58,14 @@ def profiled_formats(playbook: Playbook) -> tuple[ModelFormat, ...]:
         return ()
     named = set(profile.formats)
     return () if named >= set(playbook.model.formats) else tuple(profile.formats)
+
+
+def asks_for_profile(playbook: Playbook, cells: Sequence[PlannedCell]) -> bool:
+    """Whether a playbook asks for a profile and has cells whose engine may have one of its own."""
+    profile = playbook.profile_ci
+    if profile is None or not profile.enabled:
+        return False
+    return any(cell.format is ModelFormat.APR or cell.engine == "apr" for cell in cells)
 
 
 def profile_gates_not_run(

@@ -234,11 +234,12 @@ class PlannedPlaybook(WireModel, frozen=True, kw_only=True):
     comparisons: Comparisons | msgspec.UnsetType = msgspec.UNSET
     """The settings of comparisons between files; absent, and left out of the digest, when the
     playbook asks for none."""
-
     formats_profiled: tuple[ModelFormat, ...] | msgspec.UnsetType = msgspec.UNSET
     """The formats that ``performance`` holds for; absent: all."""
     performance_elsewhere: dict[Backend, PerformanceLimits] | msgspec.UnsetType = msgspec.UNSET
     """The limits of the other formats."""
+    profiled: bool | msgspec.UnsetType = msgspec.UNSET
+    """Whether an engine that measures its own speed is asked to; absent where no cell has one."""
     parity: PlannedParity | msgspec.UnsetType = msgspec.UNSET
     """What a server of another make is compared on."""
 

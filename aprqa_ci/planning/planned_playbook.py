@@ -13,6 +13,7 @@ from aprqa_ci.planning.oracle_settings import oracle_settings
 from aprqa_ci.planning.parity import parity_not_run, planned_parity
 from aprqa_ci.planning.performance import (
     answer_tokens,
+    asks_for_profile,
     default_limits,
     limits_for,
     measured_text,
@@ -117,6 +118,7 @@ def planned_playbook(
         gates=own.gates or msgspec.UNSET,
         formats_profiled=profiled or msgspec.UNSET,
         performance_elsewhere=default_limits(playbook) if profiled else msgspec.UNSET,
+        profiled=asks_for_profile(playbook, cells) or msgspec.UNSET,
         parity=planned_parity(playbook, cells) or msgspec.UNSET,
         switched_off=_switched_off(playbook) or msgspec.UNSET,
         comparisons=comparison_settings(

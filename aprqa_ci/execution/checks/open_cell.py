@@ -12,6 +12,7 @@ from aprqa_ci.execution.protocol import (
     CheckHealth,
     EngineFailed,
     LoadFailed,
+    Profiled,
     Refused,
     Reply,
     SendMalformed,
@@ -107,6 +108,13 @@ class OpenCell(Protocol):
         self, make: Callable[[], Sequence[Answered] | Finding]
     ) -> Sequence[Answered] | Finding:
         """Return the cell's timed answers, made at the first call."""
+        ...
+
+    def profiled(self) -> Profiled | str | None:
+        """Return what the engine measures of its own speed, or why it gives none.
+
+        Nothing where nobody asks for it.
+        """
         ...
 
 

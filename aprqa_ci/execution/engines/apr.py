@@ -38,6 +38,7 @@ from aprqa_ci.execution.engines.interface import (
 from aprqa_ci.execution.examiners import Examination
 from aprqa_ci.execution.gpu_devices import GpuDevice, RunCommand, run_command, visible_devices
 from aprqa_ci.execution.model_files import ModelFiles
+from aprqa_ci.execution.protocol import Profiled
 from aprqa_ci.vocabulary import Backend, ModelFormat
 from aprqa_ci.wire import near_name
 
@@ -215,6 +216,17 @@ class AprEngine:
             MemoryError: there is not enough memory.
         """
         return self._files().examine(file)
+
+    def profile(self, model: ModelFiles, *, warmup: int, measure: int) -> Profiled:
+        """Let the tool measure its own speed; see ``self_profiling.ProfilesModels``.
+
+        Raises:
+            EngineAbsentError: the tool is not here, or gives no figures that can be relied on.
+            ModelLoadError: it cannot load the model, or a file is not there.
+            MemoryError: there is not enough memory.
+        """
+        path = describe_model(model).path
+        return self._files().profile(path, warmup=warmup, measure=measure)
 
     def pull(self, repo: str, home: Path) -> Path:
         """Let the tool fetch a repository of the hub; see ``fetching.pulling.PullsModels``.

@@ -14,6 +14,7 @@ from aprqa_ci.execution.engines.apr_cli import (
     AprEnding,
     convert_arguments,
     inspect_arguments,
+    profile_arguments,
     pull_arguments,
     validate_arguments,
 )
@@ -30,6 +31,7 @@ from aprqa_ci.execution.engines.apr_reports import (
     Conversion,
     parse_convert,
     parse_inspect,
+    parse_profile,
     parse_pull,
     parse_validate,
 )
@@ -37,6 +39,7 @@ from aprqa_ci.execution.engines.interface import EngineAbsentError, ModelLoadErr
 from aprqa_ci.execution.examiners import Examination
 from aprqa_ci.execution.formats.safetensors import open_safetensors
 from aprqa_ci.execution.formats.weights import FormatError
+from aprqa_ci.execution.protocol import Profiled
 from aprqa_ci.execution.weight_files import INDEX_NAME
 
 __all__ = ["AprFiles"]
@@ -120,6 +123,24 @@ class AprFiles:
             violations=checked.violations,
             failed=checked.failed,
             architecture=seen.architecture,
+        )
+
+    def profile(self, model: Path, *, warmup: int, measure: int) -> Profiled:
+        """Let the tool measure its own speed on the processor.
+
+        Raises:
+            EngineAbsentError: the tool is at fault, or gives no throughput above zero.
+            ModelLoadError: it says that it cannot load the model.
+            MemoryError: there is not enough memory.
+        """
+        arguments = profile_arguments(model, warmup=warmup, measure=measure)
+        found = self._asked(arguments, parse_profile)
+        return Profiled(
+            tool=f"apr/{self._tool.version}",
+            invocation=" ".join((str(self._tool.path), *arguments)),
+            tokens_per_second=found.tokens_per_second,
+            p50_ms=found.p50_ms,
+            p99_ms=found.p99_ms,
         )
 
     def pull(self, repo: str, home: Path) -> Path:

@@ -120,3 +120,14 @@ def test_a_damaged_apr_file_is_falsified_by_what_its_tool_says(model: Any, tmp_p
     assert "missing 1 tensor: model.norm.weight" in results.of("G0-TENSOR-001").reason
     silent = run(plan, model.root, engine_options=with_tool(tmp_path, validate="silent"))
     assert silent.outcomes()["G0-INTEGRITY-FINITE"] == "Skipped infrastructure:not-judged"
+
+
+def test_what_the_tool_measures_of_itself_is_held_to_the_limits(model: Any, tmp_path: Path) -> None:
+    write(model.directory / "model.apr", read(model.safetensors))
+    gates = ("F-PERF-TPS-001", "F-PERF-P50-001")
+    cell = cell_of(format=APR, checks=gates, derived=(), load=False)
+    plan = plan_of(cell, playbook=replace(PLAYBOOK, profiled=True))
+    slow = {"throughput_tps": 0.001, "latency_p50_ms": 0.5}
+    results = run(plan, model.root, engine_options=with_tool(tmp_path, profile=slow))
+    assert results.outcomes() == {gates[0]: "Falsified", gates[1]: "Corroborated"}
+    assert "apr/0.4.99 says 0.0 tok/s of itself" in results.of(gates[0]).reason

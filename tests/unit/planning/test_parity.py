@@ -1,6 +1,7 @@
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
 from aprqa_ci.planning.plan import Plan, PlannedParity
 from aprqa_ci.vocabulary import Backend, ModelFormat
@@ -79,3 +80,16 @@ def test_expected_gates_that_nothing_measures_are_named() -> None:
     assert quick.declared_not_run == ("profile_ci.gates.F-PROFILE-CI-001",)
     off = plan_of(profile_ci={"gates": ["x"], "enabled": False})
     assert off.playbooks[0].declared_not_run == ()
+
+
+def test_an_engine_is_asked_for_its_own_profile_where_one_may_have_it() -> None:
+    def profiled(formats: list[str], **profile: Any) -> object:
+        model = playbook_data()["model"] | {"formats": formats}
+        return planned(playbook_data(model=model, profile_ci=profile)).playbooks[0].profiled
+
+    assert profiled(["apr"]) is True
+    assert profiled(["apr"], enabled=False) is UNSET
+    # Plans without such cells have the digest that they had.
+    assert profiled(["gguf"]) is UNSET
+    unasked = playbook_data(model=playbook_data()["model"] | {"formats": ["apr"]})
+    assert planned(unasked).playbooks[0].profiled is UNSET

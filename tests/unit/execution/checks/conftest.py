@@ -14,6 +14,7 @@ from aprqa_ci.execution.protocol import (
     CheckHealth,
     EngineFailed,
     LoadFailed,
+    Profiled,
     Refused,
     Reply,
     SendMalformed,
@@ -51,12 +52,14 @@ class ScriptedCell:
         context_length: int = 16,
         environment: Mapping[str, str] | None = None,
         files: ComparedFiles | None = None,
+        profile: Profiled | str | None = None,
     ) -> None:
         self._reply = reply
         self._request = request
         self._weights = weights
         self._truth = truth
         self._files = files
+        self._profile = profile
         self._measured: Sequence[Answered] | Finding | None = None
         self.playbook = playbook or playbook_of()
         self.cell = cell or cell_of()
@@ -89,6 +92,9 @@ class ScriptedCell:
     def files(self) -> ComparedFiles:
         assert self._files is not None
         return self._files
+
+    def profiled(self) -> Profiled | str | None:
+        return self._profile
 
     @contextmanager
     def timed_alone(self) -> Iterator[None]:

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from aprqa_ci.execution.checks import CHECKS
 from aprqa_ci.execution.checks.performance import percentile
-from aprqa_ci.execution.protocol import Answered, Reply
+from aprqa_ci.execution.protocol import Answered, Profiled, Reply
 from aprqa_ci.planning.plan import PerformanceLimits
 from aprqa_ci.vocabulary import Backend, Outcome
 from tests.cells import playbook_of
@@ -155,3 +156,47 @@ def test_percentile_grows_with_the_share(values: list[float]) -> None:
     assert ranks == sorted(ranks)
     assert ranks[0] == min(values)
     assert ranks[-1] == max(values)
+
+
+OWN = Profiled(
+    tool="apr/1", invocation="apr profile x", tokens_per_second=100.0, p50_ms=100.0, p99_ms=100.0
+)
+
+
+@pytest.mark.parametrize(
+    ("gate", "worse"),
+    [
+        ("F-PERF-TPS-001", {"tokens_per_second": 99.0}),
+        ("F-PERF-P50-001", {"p50_ms": 101.0}),
+        ("F-PERF-P99-001", {"p99_ms": 101.0}),
+    ],
+)
+def test_an_engine_that_says_worse_of_itself_fails(
+    scripted: Any, gate: str, worse: dict[str, float]
+) -> None:
+    sound = CHECKS[gate](scripted(playbook=_playbook(), profile=OWN))
+    assert sound.outcome is Outcome.CORROBORATED
+    assert "apr/1 says 100.0" in sound.reason
+    told: Any = sound.figures["profile"]
+    assert told["call"] == "apr profile x"
+    slow = replace(OWN, **worse)
+    assert CHECKS[gate](scripted(playbook=_playbook(), profile=slow)).outcome is Outcome.FALSIFIED
+    # What we measured of answers is its own affair.
+    assert sound.metrics.tokens_per_second == 100.0
+
+
+@pytest.mark.parametrize("gate", GATES)
+def test_what_an_engine_says_of_itself_lets_nothing_pass(scripted: Any, gate: str) -> None:
+    limits = {"min_throughput": 1e3, "max_ttft_ms": 1.0, "max_p50_ms": 1.0, "max_p99_ms": 1.0}
+    best = replace(OWN, tokens_per_second=1e9, p50_ms=0.1, p99_ms=0.1)
+    finding = CHECKS[gate](scripted(playbook=_playbook(**limits), profile=best))
+    assert finding.outcome is Outcome.FALSIFIED
+
+
+def test_without_figures_of_its_own_ours_are_judged(scripted: Any) -> None:
+    for profile in ("the profile of apr: gives no throughput", replace(OWN, p50_ms=None)):
+        finding = CHECKS["F-PERF-P50-001"](scripted(playbook=_playbook(), profile=profile))
+        assert finding.outcome is Outcome.CORROBORATED
+        assert "profile" not in finding.figures
+    said = CHECKS["F-PERF-TPS-001"](scripted(playbook=_playbook(), profile="the profile: none"))
+    assert said.reason.endswith("; the profile: none")

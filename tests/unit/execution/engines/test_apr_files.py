@@ -221,3 +221,14 @@ def test_nothing_passes_on_a_report_that_says_nothing(
         behaviour = behaviour | {"inspect": {"tensor_names": names}}
     with pytest.raises((EngineAbsentError, ModelLoadError), match=said):
         make(**behaviour).examine(path)
+
+
+def test_a_profile(make: Make, model: ModelFiles) -> None:
+    path = model.weights[0]
+    found = make().profile(path, warmup=1, measure=2)
+    assert (found.tokens_per_second, found.p50_ms, found.p99_ms) == (1e6, 0.1, None)
+    assert found.invocation.endswith(f"apr profile {path} --ci --warmup 1 --measure 2 --json")
+    assert found.tool == "apr/0.4.99"
+    for nothing in ({}, {"throughput_tps": 0}, {"passed": True}, {"throughput_tps": "fast"}):
+        with pytest.raises(EngineAbsentError, match="no throughput above zero"):
+            make(profile=nothing).profile(path, warmup=1, measure=2)
