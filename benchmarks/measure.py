@@ -109,6 +109,22 @@ def cold_start(runs: int) -> list[Row]:
     ]
 
 
+def installation(runs: int) -> list[Row]:
+    """What a step of the action waits for on a runner that has pip's cache and nothing of ours."""
+    rows = []
+    for name, lock in (("plan", "run.txt"), ("run", "hub.txt"), ("merge", "github.txt")):
+        found = []
+        for _ in range(min(runs, 3)):
+            with tempfile.TemporaryDirectory() as scratch:
+                environment = {**os.environ, "APRQA_VENVS": scratch, "INPUT_COMMAND": name}
+                bootstrap = [sys.executable, "-I", "scripts/action/bootstrap.py", "--install-only"]
+                installed = partial(subprocess.run, env=environment, cwd=ROOT, check=True)
+                found.append(timed(partial(installed, bootstrap, stdout=subprocess.DEVNULL)))
+        what = f"the action installs `requirements/{lock}`, packages in pip's cache"
+        rows.append(Row(what=what, goal="", found=spread(found, digits=1)))
+    return rows
+
+
 def planning(runs: int) -> list[Row]:
     corpus = Path(os.environ.get("APRQA_CORPUS", ROOT.parent / "shared" / "corpus"))
     folder = corpus / "playbooks" / "models"
@@ -364,6 +380,7 @@ def write_through(target: Path, source: Path) -> None:
 
 MEASUREMENTS = {
     "cold-start": cold_start,
+    "installation": installation,
     "planning": planning,
     "overhead": overhead,
     "loading": loading,

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
+import yaml
+
 from aprqa_ci.certification.bundle import read_plan
 from aprqa_ci.cli.main import run
 from aprqa_ci.evidence.journal import Journal, JournalHead, is_blank, read_journal
@@ -136,12 +138,11 @@ def cut_model(campaign: Campaign, folder: Path, kind: str, shares: Iterable[int]
     model = folder / f"model-{kind}"
     shutil.copytree(BUNDLED, model)
     playbook = folder / f"{kind}.playbook.yaml"
-    text = QUICK.read_text(encoding="utf-8").replace(
-        "../../aprqa_ci/data/models/aprqa-tiny", str(model)
-    )
+    content = yaml.safe_load(QUICK.read_text(encoding="utf-8"))
+    content["model"] |= {"local_path": str(model), "formats": [kind]}
     if kind == "safetensors":
-        text = text.replace("[gguf]", "[safetensors]").replace("  quantizations: [q8_0]\n", "")
-    playbook.write_text(text, encoding="utf-8")
+        del content["model"]["quantizations"]
+    playbook.write_text(yaml.safe_dump(content), encoding="utf-8")
     weights = model / _WEIGHTS[kind]
     whole = weights.read_bytes()
     for share in shares:

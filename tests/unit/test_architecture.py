@@ -30,6 +30,7 @@ BASE = {
     "files",
     "gates",
     "json_lines",
+    "json_text",
     "markdown",
     "plain_text",
     "quantizations",

@@ -26,6 +26,7 @@ from jinja2.exceptions import SecurityError
 from aprqa_ci.errors import InputError
 from aprqa_ci.execution.engines.interface import EngineFailedError, Message, ModelLoadError
 from aprqa_ci.files import read_bounded
+from aprqa_ci.json_text import parse_json
 
 __all__ = [
     "MAX_LOOP_STEPS",
@@ -263,8 +264,8 @@ def _tokenizer_config(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        config = json.loads(_text(path, _MAX_CONFIG_BYTES))
-    except (ValueError, RecursionError) as error:
+        config = parse_json(_text(path, _MAX_CONFIG_BYTES))
+    except ValueError as error:
         what = f"{path.name} is not valid JSON: {error}"
         raise ModelLoadError(what) from error
     if not isinstance(config, dict):

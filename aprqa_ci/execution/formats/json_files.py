@@ -1,12 +1,12 @@
 """Reading the JSON files that lie beside a model's weights."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from aprqa_ci.errors import InputError
 from aprqa_ci.execution.formats.weights import FormatError
 from aprqa_ci.files import read_bounded
+from aprqa_ci.json_text import parse_json
 
 __all__ = ["MAX_JSON_BYTES", "json_object", "read_json_object"]
 
@@ -36,8 +36,8 @@ def json_object(data: bytes, path: Path) -> dict[str, Any]:
         FormatError: they are not JSON, or not an object.
     """
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(data)
+    except ValueError as error:
         raise FormatError(path, f"not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise FormatError(path, "not a JSON object")

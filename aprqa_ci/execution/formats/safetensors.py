@@ -5,7 +5,6 @@ The checks are those of the format's own reader: a header of at most 100 MiB, no
 every offset inside the file, and neither overlaps nor holes.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +21,7 @@ from aprqa_ci.execution.formats.weights import (
     bfloat16_as_float32,
     map_file,
 )
+from aprqa_ci.json_text import parse_json
 
 __all__ = ["MAX_HEADER_BYTES", "SAFETENSORS_BITS", "SafetensorsWeights", "open_safetensors"]
 
@@ -182,8 +182,8 @@ def _parse(path: Path, text: bytes) -> dict[str, Any]:
         return found
 
     try:
-        header = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
+        header = parse_json(text.decode("utf-8"), object_of=unique)
+    except ValueError as error:
         raise FormatError(path, f"the header is not JSON: {error}") from error
     if not isinstance(header, dict):
         raise FormatError(path, "the header is not a JSON object")

@@ -1,7 +1,8 @@
 """Strict JSON: what RFC 8259 allows and no more."""
 
-import json
 from typing import Any, NoReturn
+
+from aprqa_ci import json_text
 
 __all__ = ["parse_json"]
 
@@ -10,13 +11,10 @@ def parse_json(text: str) -> Any:  # noqa: ANN401 - any JSON value
     """Parse JSON text.
 
     Raises:
-        ValueError: not JSON, or NaN and infinities, a key twice, or nesting too deep to be meant.
+        ValueError: not JSON, or NaN and infinities, a key twice, nesting too deep to be meant, or
+            half of a surrogate pair.
     """
-    try:
-        return json.loads(text, object_pairs_hook=_unique, parse_constant=_refuse)
-    except RecursionError as error:
-        what = "it is nested too deeply"
-        raise ValueError(what) from error
+    return json_text.parse_json(text, object_of=_unique, constant_of=_refuse)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
