@@ -25,8 +25,8 @@ import msgspec
 
 from aprqa_ci.certification.steps import Surroundings
 from aprqa_ci.execution.child import CellChild, Children
-from aprqa_ci.execution.engines.interface import Sampling
-from aprqa_ci.execution.engines.registry import describe, engine_named, engine_names
+from aprqa_ci.execution.engines.interface import OptionValue, Sampling
+from aprqa_ci.execution.engines.registry import configured, describe, engine_named, engine_names
 from aprqa_ci.execution.formats.convert import (
     convert_gguf_to_safetensors,
     convert_safetensors_to_gguf,
@@ -41,6 +41,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TINY = ROOT / "aprqa_ci" / "data" / "models" / "aprqa-tiny"
 PAGE = ROOT / "docs" / "performance.md"
 START, END = "<!-- MEASURED_START -->", "<!-- MEASURED_END -->"
+Options = dict[str, OptionValue]
 QUESTION = "Count from 1 to 20, separated by commas."
 OPEN_SECONDS = 120.0
 BUNDLED = {
@@ -190,10 +191,18 @@ def seconds(timestamp: str) -> float:
 class Asked:
     """A child with a model loaded, as a cell has it."""
 
-    def __init__(self, engine: str, model: ModelFiles, threads: int) -> None:
+    def __init__(
+        self, engine: str, model: ModelFiles, threads: int, options: Options | None = None
+    ) -> None:
         self._child = CellChild(environment=os.environ, threads=threads, children=Children())
         opened = self._child.request(
-            Open(engine=engine, model=model, backend=Backend.CPU, modality=Modality.RUN),
+            Open(
+                engine=engine,
+                model=model,
+                backend=Backend.CPU,
+                modality=Modality.RUN,
+                options=options or {},
+            ),
             timeout_s=OPEN_SECONDS,
         )
         if not isinstance(opened, Opened):
@@ -273,40 +282,78 @@ def loading(runs: int) -> list[Row]:
     ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What an engine is told to be measured, and what the measurement does not show."""
+
+    once: Options
+    """To load the model once."""
+    each: Options | None = None
+    """To start a process for every prompt by itself; without it, the engine is opened anew."""
+    note: str = ""
+
+
+def told(name: str, scratch: Path) -> Told:
+    """Return what lets an engine be measured that needs something beside it."""
+    if name == "openai":
+        server = str(ROOT / "tests" / "llama_server.py")
+        command = (sys.executable, server, "{model}", "{port}")
+        return Told(once={"command": command}, note="; the server is llama.cpp's, started by us")
+    if name == "apr":
+        here, per_prompt = shutil.which("apr"), {"server": False}
+        if here:
+            return Told(once={}, each={**per_prompt})
+        # The tests' own; on the path only where this is run from a checkout.
+        sys.path.insert(0, str(ROOT))
+        from tests.apr_standin import write_standin  # noqa: PLC0415 - as said above
+
+        binary = str(write_standin(scratch))
+        note = "; a stand-in in Python for the tool: says nothing of the tool's own speed"
+        return Told(once={"binary": binary}, each={"binary": binary, **per_prompt}, note=note)
+    return Told(once={})
+
+
 def engine_loading(runs: int) -> list[Row]:
-    """One load per cell against one per prompt, for each engine that is here."""
-    rows = []
+    """One load per cell against one process per prompt, for each engine that is here."""
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = [
+            engine_row(name, told(name, Path(scratch)), runs) for name in engine_names(lambda: ())
+        ]
+    return [row for row in rows if row is not None]
+
+
+def engine_row(name: str, options: Told, runs: int) -> Row | None:
     prompts = 8
-    for name in engine_names(lambda: ()):
-        info = describe(engine_named(name))
-        kinds = [each for each in info.formats if each in BUNDLED]
-        if not info.available or not kinds:
-            print(f"left out, engine {name} is not here: {info.reason}", file=sys.stderr)
-            continue
-        model = BUNDLED[kinds[0]]
-        ratios, once, each_time = [], [], []
-        for _ in range(runs):
+    info = describe(configured(engine_named(name), options.once))
+    kinds = [each for each in info.formats if each in BUNDLED]
+    if not info.available or not kinds:
+        print(f"left out, engine {name} is not here: {info.reason}", file=sys.stderr)
+        return None
+    # What any GGUF server reads; the other engines have their first format.
+    kind = ModelFormat.GGUF if name == "openai" else kinds[0]
 
-            def answers(loads: int, model: ModelFiles = model, name: str = name) -> None:
-                for _ in range(loads):
-                    asked = Asked(name, model, threads=1)
-                    for _ in range(prompts // loads):
-                        asked.ask(8)
-                    asked.close()
+    def answers(loads: int, given: Options) -> None:
+        for _ in range(loads):
+            asked = Asked(name, BUNDLED[kind], threads=1, options=given)
+            for _ in range(prompts // loads):
+                asked.ask(8)
+            asked.close()
 
-            once.append(timed(partial(answers, 1)))
-            each_time.append(timed(partial(answers, prompts)))
-            ratios.append(each_time[-1] / once[-1])
-        rows.append(
-            Row(
-                what=f"bundled model, engine {name} ({kinds[0]}), {prompts} answers of 8 tokens: "
-                "one process per prompt against one load per cell",
-                goal="",
-                found=f"{spread(ratios, unit='times', digits=1)} as long: {spread(each_time)} "
-                f"against {spread(once)}",
-            )
-        )
-    return rows
+    ratios, once, each_time = [], [], []
+    for _ in range(runs):
+        once.append(timed(partial(answers, 1, options.once)))
+        if options.each is None:
+            each_time.append(timed(partial(answers, prompts, options.once)))
+        else:
+            each_time.append(timed(partial(answers, 1, options.each)))
+        ratios.append(each_time[-1] / once[-1])
+    return Row(
+        what=f"bundled model, engine {name} ({kind}), {prompts} answers of 8 tokens: "
+        f"one process per prompt against one load per cell{options.note}",
+        goal="",
+        found=f"{spread(ratios, unit='times', digits=1)} as long: {spread(each_time)} "
+        f"against {spread(once)}",
+    )
 
 
 def throughput(runs: int) -> list[Row]:
