@@ -32,6 +32,7 @@ from aprqa_ci.planning.plan import (
 from aprqa_ci.planning.section_prompts import sections_not_run
 from aprqa_ci.planning.suites import draw_prompt, load_suites
 from aprqa_ci.planning.tiers import Tier
+from aprqa_ci.playbook.declared import DECLARED_NOT_RUN
 from aprqa_ci.playbook.load import LoadedPlaybook
 from aprqa_ci.playbook.model import Playbook
 from aprqa_ci.vocabulary import Category, Gateway, Modality, ModelFormat
@@ -75,6 +76,7 @@ def planned_playbook(
     own = planned_gates(playbook, cells, baseline=baseline is not None)
     left_out = dict(
         chain(
+            ((path, DECLARED_NOT_RUN[path]) for path in loaded.declared_not_run),
             sections_not_run(playbook, cells),
             profile_gates_not_run(playbook, cells),
             parity_not_run(playbook, cells),
@@ -92,7 +94,7 @@ def planned_playbook(
         seed=seed,
         failure_policy=playbook.failure_policy,
         narrowed=narrowed,
-        declared_not_run=tuple(sorted((*loaded.declared_not_run, *own.not_run, *left_out))),
+        declared_not_run=tuple(sorted((*own.not_run, *left_out))),
         warnings=(
             *(str(warning) for warning in loaded.warnings),
             *_uncovered(tier, cells),

@@ -5,6 +5,7 @@ certificate as *declared, not run*: nobody shall take them for tested.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
@@ -49,12 +50,14 @@ __all__ = [
     "declared_not_run",
 ]
 
-DECLARED_NOT_RUN: tuple[str, ...] = (
-    "state_machine",
-    "trace_payload",
+DECLARED_NOT_RUN: Mapping[str, str] = MappingProxyType(
+    {
+        "state_machine": "what its events, actions and guards do is said nowhere",
+        "trace_payload": "no engine here shows the values of its layers",
+    }
 )
-"""Paths that this version accepts and does not execute. What a plan leaves out of the sections that
-are executed is added when it is made."""
+"""Paths that this version accepts and does not execute, each with the reason. What a plan leaves
+out of the sections that are executed is added when it is made."""
 
 Numbers = Annotated[float, Meta(ge=0.0, le=1e9)]
 

@@ -29,6 +29,8 @@ def test_what_the_playbook_says_is_in_the_plan() -> None:
     assert (book.seed, book.failure_policy) == (7, FailurePolicy.FAIL_FAST)
     assert (book.warmup, book.measure) == (3, 9)
     assert book.declared_not_run == ("trace_payload",)
+    why = "trace_payload is not run: no engine here shows the values of its layers"
+    assert book.warnings.count(why) == 1
     assert book.oracles == {"garbage": {"min_unique_chars": 3}}
     assert book.model.revision == "a" * 40
     assert (book.model.family, book.model.size_variant) == ("llama", "1m")
