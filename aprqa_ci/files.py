@@ -5,7 +5,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -21,6 +21,7 @@ __all__ = [
     "slug",
     "unwritable",
     "write_atomic",
+    "write_pieces",
 ]
 
 _CHUNK = 1 << 20
@@ -53,9 +54,19 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         OSError: the directory cannot be written. The old file is then untouched.
     """
+    write_pieces(path, (data,))
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+    """Do the same with bytes that come one piece after the other.
+
+    Raises:
+        OSError: the directory cannot be written. The old file is then untouched.
+    """
     try:
         with atomic_stream(path) as stream:
-            stream.write(data)
+            for piece in pieces:
+                stream.write(piece)
     except OSError as error:
         # The system names the temporary file, or none.
         raise OSError(error.errno, error.strerror, str(path)) from error

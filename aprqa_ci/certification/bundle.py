@@ -117,7 +117,7 @@ def write_bundle(
     playbook = plan.playbooks[0].name
     records = with_own_gates(records, plan)
     write_atomic(directory / PLAN_NAME, pretty_json(plan))
-    data = write_evidence(directory / EVIDENCE_NAME, records)
+    evidence_digest = write_evidence(directory / EVIDENCE_NAME, records)
     shards_digest = _write_shards(directory / SHARDS_NAME, shards)
     score = score_evidence(
         records, plan=plan, playbook=playbook, policy=load_policy(DEFAULT_POLICY)
@@ -127,7 +127,7 @@ def write_bundle(
         plan,
         playbook,
         records,
-        evidence_digest=sha256_bytes(data),
+        evidence_digest=evidence_digest,
         model_digests=model_digests,
         tool_version=__version__,
         shards_digest=shards_digest,

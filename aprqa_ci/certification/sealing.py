@@ -10,7 +10,7 @@ from aprqa_ci.evidence.journal import JOURNAL_NAME, JournalContent, read_journal
 from aprqa_ci.evidence.reading import write_evidence
 from aprqa_ci.evidence.shard_list import cell_digests
 from aprqa_ci.evidence.shards import EVIDENCE_NAME, MANIFEST_NAME, ShardManifest
-from aprqa_ci.files import sha256_bytes, write_atomic
+from aprqa_ci.files import write_atomic
 from aprqa_ci.planning.plan import Plan, plan_digest
 from aprqa_ci.wire import pretty_json
 
@@ -50,7 +50,7 @@ def seal_shard(
     now = utc_text(surroundings.now())
     journal = _journal(directory / JOURNAL_NAME)
     records = journal.records if journal else ()
-    data = write_evidence(directory / EVIDENCE_NAME, records)
+    digest = write_evidence(directory / EVIDENCE_NAME, records)
     manifest = ShardManifest(
         plan_digest=plan_digest(plan),
         shard=shard,
@@ -60,7 +60,7 @@ def seal_shard(
         host=host_of(surroundings.host(), __version__),
         runner=next((each.runner for each in plan.shards if each.id == shard), None),
         exit=exit_code,
-        files={EVIDENCE_NAME: sha256_bytes(data)},
+        files={EVIDENCE_NAME: digest},
         model_digests=journal.digests if journal else {},
         records=cell_digests(records),
     )

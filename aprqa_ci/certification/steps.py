@@ -283,7 +283,7 @@ def run_shard(
         host=surroundings.host(),
         observer=observer or Silence(),
     )
-    files = {EVIDENCE_NAME: sha256_bytes(write_evidence(out / EVIDENCE_NAME, output.records))}
+    files = {EVIDENCE_NAME: write_evidence(out / EVIDENCE_NAME, output.records)}
     if models is not None:
         data = pretty_json(models)
         write_atomic(out / MODELS_NAME, data)

@@ -1,5 +1,7 @@
 """Reading and writing evidence files: the bare array of the field, and the object form."""
 
+from collections.abc import Iterator, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,7 @@ import msgspec
 
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.evidence.record import EvidenceRecord
-from aprqa_ci.files import read_bounded, write_atomic
+from aprqa_ci.files import read_bounded, write_pieces
 from aprqa_ci.json_lines import line_of_place, line_of_steps
 from aprqa_ci.vocabulary import Outcome
 from aprqa_ci.wire import MAX_WIRE_BYTES, near_name, pretty_json
@@ -15,6 +17,8 @@ from aprqa_ci.wire import MAX_WIRE_BYTES, near_name, pretty_json
 __all__ = ["parse_evidence", "read_evidence", "write_evidence"]
 
 _MAX_PROBLEMS = 20
+_AT_ONCE = 500
+_OPENED, _CLOSED = b"[\n", b"\n]\n"
 _OUTCOMES = [str(outcome) for outcome in Outcome]
 
 
@@ -70,11 +74,36 @@ def parse_evidence(data: bytes, *, source: Path | str) -> tuple[EvidenceRecord, 
     return tuple(records)
 
 
-def write_evidence(path: Path, records: tuple[EvidenceRecord, ...]) -> bytes:
-    """Write an evidence file in one step and return its bytes."""
-    data = pretty_json(records)
-    write_atomic(path, data)
-    return data
+def write_evidence(path: Path, records: Sequence[EvidenceRecord]) -> str:
+    """Write an evidence file in one step, a few hundred records at a time.
+
+    Returns:
+        The SHA-256 of its bytes.
+
+    Raises:
+        OSError: the directory cannot be written. An old file is then untouched.
+    """
+    digest = sha256()
+
+    def digested() -> Iterator[bytes]:
+        for piece in _pieces(records):
+            digest.update(piece)
+            yield piece
+
+    write_pieces(path, digested())
+    return digest.hexdigest()
+
+
+def _pieces(records: Sequence[EvidenceRecord]) -> Iterator[bytes]:
+    """Yield what is together the ``pretty_json`` of the records."""
+    if not records:
+        yield pretty_json(())
+        return
+    for start in range(0, len(records), _AT_ONCE):
+        array = pretty_json(records[start : start + _AT_ONCE])
+        # Each piece is an array of its own, whose brackets stand on lines of their own.
+        yield (b",\n" if start else _OPENED) + array.removeprefix(_OPENED).removesuffix(_CLOSED)
+    yield _CLOSED
 
 
 def _regular(entry: object) -> object:

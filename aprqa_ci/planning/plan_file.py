@@ -15,7 +15,7 @@ from typing import BinaryIO, Final, NoReturn, Protocol
 import msgspec
 
 from aprqa_ci.errors import InputError, Problem
-from aprqa_ci.files import atomic_stream
+from aprqa_ci.files import write_pieces
 from aprqa_ci.planning.plan import (
     PlacedOut,
     Plan,
@@ -76,28 +76,23 @@ def write_plan(path: Path, plan: Plan) -> None:
     Raises:
         OSError: the directory cannot be written. An old file is then untouched.
     """
-    try:
-        with atomic_stream(path) as stream:
-            _write(stream, plan)
-    except OSError as error:
-        # The system names the temporary file, or none.
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    write_pieces(path, _pieces(plan))
 
 
-def _write(stream: BinaryIO, plan: Plan) -> None:
+def _pieces(plan: Plan) -> Iterator[bytes]:
     rest = msgspec.structs.asdict(plan)
     # Last, so that whoever reads the cells knows the rest.
     del rest["cells"]
     data = pretty_json({**rest, "cells": ()})
     if not plan.cells:
-        stream.write(data)
+        yield data
         return
-    stream.write(data.removesuffix(_NO_CELLS) + _CELLS)
+    yield data.removesuffix(_NO_CELLS) + _CELLS
     encoder, last = msgspec.json.Encoder(), len(plan.cells) - 1
     for number, cell in enumerate(plan.cells):
         end = b",\n" if number < last else b"\n"
-        stream.write(b"    " + encoder.encode(cell) + end)
-    stream.write(_END + _AFTER)
+        yield b"    " + encoder.encode(cell) + end
+    yield _END + _AFTER
 
 
 def open_plan(path: Path) -> AnyPlan:

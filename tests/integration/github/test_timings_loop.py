@@ -14,7 +14,6 @@ from aprqa_ci.certification.timings import TIMINGS_NAME
 from aprqa_ci.evidence.merging import EVIDENCE_NAME, MANIFEST_NAME
 from aprqa_ci.evidence.reading import write_evidence
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
-from aprqa_ci.files import sha256_bytes
 from aprqa_ci.github.certification_pr import Proposed, deliver_proposal
 from aprqa_ci.github.client import Client
 from aprqa_ci.github.proposal import Base, Declined, Places, Proposal, propose
@@ -72,8 +71,8 @@ def certify(plan: Plan, folder: Path, *, days: int = 0) -> Bundle:
             numbers[cell] = numbers.get(cell, -1) + 1
             records.append(timed(record, numbers[cell], days))
         place = folder / shard.id
-        data = write_evidence(place / EVIDENCE_NAME, tuple(records))
-        manifest = msgspec.structs.replace(made.manifest, files={EVIDENCE_NAME: sha256_bytes(data)})
+        digest = write_evidence(place / EVIDENCE_NAME, tuple(records))
+        manifest = msgspec.structs.replace(made.manifest, files={EVIDENCE_NAME: digest})
         (place / MANIFEST_NAME).write_bytes(pretty_json(manifest))
         places.append(place)
     _, (bundle,) = merge_shards(places, plan, out=folder / "out")

@@ -10,7 +10,6 @@ from aprqa_ci.evidence.merging import EVIDENCE_NAME, MANIFEST_NAME, read_shard
 from aprqa_ci.evidence.reading import write_evidence
 from aprqa_ci.evidence.record import MetadataKey
 from aprqa_ci.execution.preflight import PreflightProblem
-from aprqa_ci.files import sha256_bytes
 from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.planning.plan import Plan
 from aprqa_ci.planning.runner_classes import default_runners
@@ -122,8 +121,8 @@ def test_merging_keeps_what_the_cells_took(tmp_path: Path) -> None:
     for each in plan.shards:
         shard = made_shard(plan, each.id)
         folders.append(tmp_path / each.id)
-        data = write_evidence(folders[-1] / EVIDENCE_NAME, shard.records)
-        files = {EVIDENCE_NAME: sha256_bytes(data)}
+        digest = write_evidence(folders[-1] / EVIDENCE_NAME, shard.records)
+        files = {EVIDENCE_NAME: digest}
         manifest = pretty_json(replace(shard.manifest, files=files))
         (folders[-1] / MANIFEST_NAME).write_bytes(manifest)
     merge_shards(folders, plan, out=tmp_path / "certifications")

@@ -18,7 +18,6 @@ from aprqa_ci.certification.steps import (
 from aprqa_ci.errors import InputError
 from aprqa_ci.evidence.merging import EVIDENCE_NAME, MANIFEST_NAME
 from aprqa_ci.evidence.reading import write_evidence
-from aprqa_ci.files import sha256_bytes
 from aprqa_ci.planning.expand import PlanOptions
 from aprqa_ci.planning.plan import Plan
 from aprqa_ci.vocabulary import Status
@@ -39,9 +38,9 @@ def world(root: Path, **changes: object) -> Surroundings:
 
 def write_shard(directory: Path, plan: Plan, name: str, **options: int) -> Path:
     shard = made_shard(plan, name, **options)  # type: ignore[arg-type] # attempt alone
-    data = write_evidence(directory / EVIDENCE_NAME, shard.records)
+    digest = write_evidence(directory / EVIDENCE_NAME, shard.records)
     manifest = json.loads(pretty_json(shard.manifest))
-    manifest["files"] = {EVIDENCE_NAME: sha256_bytes(data)}
+    manifest["files"] = {EVIDENCE_NAME: digest}
     (directory / MANIFEST_NAME).write_bytes(pretty_json(manifest))
     return directory
 

@@ -14,7 +14,7 @@ from aprqa_ci.errors import TerminatedRunError
 from aprqa_ci.evidence.journal import JOURNAL_NAME, Journal, JournalHead
 from aprqa_ci.evidence.merging import EVIDENCE_NAME, MANIFEST_NAME, ShardManifest, read_shard
 from aprqa_ci.evidence.reading import write_evidence
-from aprqa_ci.files import sha256_bytes, sha256_file
+from aprqa_ci.files import sha256_file
 from aprqa_ci.github.publish import Published
 from aprqa_ci.planning.plan import Plan, plan_digest
 from aprqa_ci.vocabulary import Outcome
@@ -112,9 +112,9 @@ def leave(
     )
     if code:
         records = records[:1]
-    data = write_evidence(directory / EVIDENCE_NAME, records)
+    digest = write_evidence(directory / EVIDENCE_NAME, records)
     manifest = msgspec.structs.replace(
-        made.manifest, attempt=attempt, exit=code, files={EVIDENCE_NAME: sha256_bytes(data)}
+        made.manifest, attempt=attempt, exit=code, files={EVIDENCE_NAME: digest}
     )
     (directory / MANIFEST_NAME).write_bytes(pretty_json(manifest))
     return directory

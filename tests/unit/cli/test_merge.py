@@ -11,7 +11,6 @@ from aprqa_ci.certification.bundle import read_bundle
 from aprqa_ci.errors import InputError
 from aprqa_ci.evidence.merging import EVIDENCE_NAME, MANIFEST_NAME
 from aprqa_ci.evidence.reading import write_evidence
-from aprqa_ci.files import sha256_bytes
 from aprqa_ci.planning.plan import PlacedOut, Plan, digest_for_playbook
 from aprqa_ci.vocabulary import Outcome, Status
 from aprqa_ci.wire import pretty_json
@@ -35,8 +34,8 @@ def write(
     outcomes: Mapping[str, Outcome] | None = None,
 ) -> Path:
     shard = made_shard(plan, name, attempt=attempt, outcomes=outcomes)
-    data = write_evidence(directory / EVIDENCE_NAME, shard.records)
-    manifest = msgspec.structs.replace(shard.manifest, files={EVIDENCE_NAME: sha256_bytes(data)})
+    digest = write_evidence(directory / EVIDENCE_NAME, shard.records)
+    manifest = msgspec.structs.replace(shard.manifest, files={EVIDENCE_NAME: digest})
     (directory / MANIFEST_NAME).write_bytes(pretty_json(manifest))
     return directory
 

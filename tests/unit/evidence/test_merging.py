@@ -18,7 +18,6 @@ from aprqa_ci.evidence.merging import (
 )
 from aprqa_ci.evidence.reading import write_evidence
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
-from aprqa_ci.files import sha256_bytes
 from aprqa_ci.planning.plan import plan_digest
 from aprqa_ci.scoring.evaluate import score_evidence
 from aprqa_ci.scoring.policies import load_policy
@@ -53,8 +52,8 @@ def problems_of(*shards: ShardEvidence) -> list[str]:
 
 
 def write(directory: Path, shard: ShardEvidence) -> Path:
-    data = write_evidence(directory / EVIDENCE_NAME, shard.records)
-    manifest = msgspec.structs.replace(shard.manifest, files={EVIDENCE_NAME: sha256_bytes(data)})
+    digest = write_evidence(directory / EVIDENCE_NAME, shard.records)
+    manifest = msgspec.structs.replace(shard.manifest, files={EVIDENCE_NAME: digest})
     (directory / MANIFEST_NAME).write_bytes(pretty_json(manifest))
     return directory
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from aprqa_ci.errors import InputError
 from aprqa_ci.evidence.reading import parse_evidence, read_evidence, write_evidence
 from aprqa_ci.evidence.record import EvidenceModel, model_id_of
+from aprqa_ci.files import sha256_bytes, sha256_file
 from aprqa_ci.vocabulary import Outcome
 from aprqa_ci.wire import pretty_json
 from tests.playbooks import planned, playbook_data
@@ -30,10 +31,18 @@ def problems_of(data: object) -> list[str]:
 
 def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "new" / "evidence.json"
-    data = write_evidence(path, RECORDS)
-    assert path.read_bytes() == data
+    digest = write_evidence(path, RECORDS)
+    assert digest == sha256_file(path)
     assert read_evidence(path) == RECORDS
-    assert isinstance(json.loads(data), list)
+    assert isinstance(json.loads(path.read_bytes()), list)
+
+
+@pytest.mark.parametrize("count", [0, 1, 499, 500, 501, 1000, 1001])
+def test_many_records_are_one_array_however_they_are_written(tmp_path: Path, count: int) -> None:
+    records = (RECORDS * (count // len(RECORDS) + 1))[:count]
+    digest = write_evidence(tmp_path / "evidence.json", records)
+    assert (tmp_path / "evidence.json").read_bytes() == pretty_json(records)
+    assert digest == sha256_bytes(pretty_json(records))
 
 
 @pytest.mark.parametrize(
