@@ -3,14 +3,20 @@
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
-from typing import TypeVar
+from pathlib import Path
+from typing import Final, TypeVar
 
 import msgspec
 import yaml
 
 from aprqa_ci.errors import AprqaError
 
-__all__ = ["data_directory", "load_data"]
+__all__ = ["BUNDLED", "BUNDLED_REPO", "bundled_model", "data_directory", "load_data"]
+
+BUNDLED: Final = "bundled"
+"""What users call the model that comes with the package."""
+BUNDLED_REPO: Final = "aprqa/aprqa-tiny"
+"""What playbooks call it; no hub has a repository of that name."""
 
 ModelT = TypeVar("ModelT")
 
@@ -18,6 +24,11 @@ ModelT = TypeVar("ModelT")
 def data_directory() -> Traversable:
     """Return the folder of data files inside the package."""
     return files("aprqa_ci").joinpath("data")
+
+
+def bundled_model() -> Path:
+    """Return the directory of the model that comes with the package."""
+    return Path(str(data_directory().joinpath("models", "aprqa-tiny")))
 
 
 def load_data(name: str, model: type[ModelT]) -> ModelT:

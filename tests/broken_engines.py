@@ -292,7 +292,7 @@ class AcceptsDamage(Engine):
         try:
             return super().open(model, backend)
         except ModelLoadError:
-            from aprqa_ci.execution.engines.conformance import bundled_model
+            from aprqa_ci.data_files import bundled_model
 
             sound = replace(
                 model,

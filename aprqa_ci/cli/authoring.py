@@ -65,7 +65,8 @@ def init(
 ) -> None:
     """Make a playbook of a tier's template for a model.
 
-    For widely used models the formats and dimensions are filled in as well.
+    HF_REPO is org/name, or bundled for the model that comes with aprqa and needs no network. For
+    widely used models the formats and dimensions are filled in as well.
     """
     category = None if size is None else SizeCategory(size)
     facts = facts_of(repo, tier, name=name, size=category)

@@ -14,8 +14,8 @@ from rich.text import Text
 from aprqa_ci.cli.offline import go_offline
 from aprqa_ci.cli.options import existing_directory
 from aprqa_ci.cli.output import console, write_out
+from aprqa_ci.data_files import bundled_model
 from aprqa_ci.errors import InconclusiveError, InputError, ModelFellShortError
-from aprqa_ci.execution.engines.conformance import bundled_model
 from aprqa_ci.files import write_atomic
 from aprqa_ci.plain_text import one_line
 from aprqa_ci.selftest.falsification import Falsification, Verdict

@@ -20,8 +20,9 @@ class ModelFiles:
     directory: Path
     """The directory that holds ``config.json``, ``tokenizer.json`` and the like."""
     source: str
-    """How it was found: ``local_path``, ``huggingface-cache`` or ``apr-cache``; ``server`` for
-    a model that a server holds, ``derived`` for files that were made here."""
+    """How it was found: ``local_path``, ``bundled``, ``huggingface-cache``, ``apr-cache`` or
+    ``aprqa-cache``; ``server`` for a model that a server holds, ``derived`` for files that were
+    made here."""
     repo: str | None = None
     """The repository of the hub's cache that it lies in."""
     revision: str | None = None

@@ -1,10 +1,11 @@
 """Finding a model's files on this machine; the first place that has them wins.
 
 1. ``model.local_path``, a file or a directory (flat, or with a folder per format);
-2. the Hugging Face cache, at the pinned revision or else ``main``: the repository itself and, for
+2. the package itself, of the model that comes with it (unless a revision is pinned);
+3. the Hugging Face cache, at the pinned revision or else ``main``: the repository itself and, for
    GGUF, the sibling repository ``<name>-GGUF``; `aprqa fetch` puts there what it fetches;
-3. ``~/.cache/apr-models``: ``<org>/<name>``, ``<name-in-lower-case-with-dashes>``;
-4. the project's own cache, ``$APRQA_CACHE`` or ``~/.cache/aprqa``: ``models/<name in lower case>``,
+4. ``~/.cache/apr-models``: ``<org>/<name>``, ``<name-in-lower-case-with-dashes>``;
+5. the project's own cache, ``$APRQA_CACHE`` or ``~/.cache/aprqa``: ``models/<name in lower case>``,
    where ``scripts/fetch_smollm2.py`` puts what it fetches.
 
 A place that has the files but incomplete or ambiguous ends the search: to go on would certify other
@@ -20,6 +21,7 @@ from typing import Protocol
 
 import msgspec
 
+from aprqa_ci.data_files import BUNDLED, BUNDLED_REPO, bundled_model
 from aprqa_ci.execution.hub_cache import (
     SnapshotAbsentError,
     find_snapshot,
@@ -179,6 +181,8 @@ def _places(
     repo = wanted.model.hf_repo
     if wanted.model.local_path is not None:
         yield "local_path", partial(_look_locally, wanted, Path(wanted.model.local_path))
+    if repo == BUNDLED_REPO and wanted.model.revision is None:
+        yield BUNDLED, partial(_look_in_package, wanted)
     hub = hub_directory(environment, home)
     for repository, revision in hub_repositories(wanted.model, wanted.format):
         yield HUB_SOURCE, partial(_look_in_hub, wanted, hub, repository, revision)
@@ -196,6 +200,10 @@ def _look_locally(wanted: _Wanted, path: Path) -> ModelFiles:
     else:
         found = wanted.in_directory(path)
     return wanted.files(found, "local_path")
+
+
+def _look_in_package(wanted: _Wanted) -> ModelFiles:
+    return wanted.files(wanted.in_directory(bundled_model()), BUNDLED)
 
 
 def _look_in_hub(wanted: _Wanted, hub: Path, repo: str, revision: str | None) -> ModelFiles:

@@ -8,14 +8,14 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.error import YAMLError
 
-from aprqa_ci.data_files import data_directory
+from aprqa_ci.data_files import BUNDLED, BUNDLED_REPO, data_directory, load_data
 from aprqa_ci.errors import AprqaError, InputError, Problem
 from aprqa_ci.files import read_bounded
 from aprqa_ci.planning.known_models import KnownModel, known_model, made_quantizations
@@ -26,6 +26,7 @@ from aprqa_ci.playbook.model import ModelSpec
 from aprqa_ci.playbook.template import fill_placeholders
 from aprqa_ci.playbook.yaml_source import MAX_YAML_BYTES, YamlDocument, read_yaml
 from aprqa_ci.vocabulary import ModelFormat, SizeCategory
+from aprqa_ci.wire import WireModel
 
 __all__ = ["ModelFacts", "facts_of", "find_template", "write_playbook"]
 
@@ -48,10 +49,19 @@ class ModelFacts:
     """More keys of the ``model`` section, in their order."""
     test_matrix: Mapping[str, Any] = field(default_factory=dict)
     """Keys of the ``test_matrix`` section that take the place of the template's."""
+    profile_ci: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of the ``profile_ci`` section that do so, in a template that has one."""
     sections: Mapping[str, Any] = field(default_factory=dict)
     """Sections that the template does not have; they go to its end."""
     remarks: Sequence[str] = ()
     """Sentences for the comment at the top, each a line."""
+
+
+class _Bundled(WireModel, frozen=True, kw_only=True):
+    schema: Literal["aprqa-bundled/1"]
+    model: dict[str, Any]
+    test_matrix: dict[str, Any]
+    profile_ci: dict[str, Any]
 
 
 def facts_of(
@@ -60,7 +70,8 @@ def facts_of(
     """Return what is known of a repository: from the catalogue, else from its name.
 
     Args:
-        repo: the repository, ``org/name``.
+        repo: the repository, ``org/name``, or ``bundled`` for the model that comes with the
+            package.
         tier: the tier that the playbook is for.
         name: the stem of the playbook's name, instead of the repository's in lower case.
         size: the size category, instead of what the catalogue or the name tells.
@@ -68,10 +79,21 @@ def facts_of(
     Raises:
         InputError: it is no repository, or nothing tells its size.
     """
+    if repo in {BUNDLED, BUNDLED_REPO}:
+        bundled = load_data("bundled.yaml", _Bundled)
+        return ModelFacts(
+            repo=BUNDLED_REPO,
+            name=name or _stem(BUNDLED_REPO),
+            size_category=size or SizeCategory.TINY,
+            model=bundled.model,
+            test_matrix=bundled.test_matrix,
+            profile_ci=bundled.profile_ci,
+            remarks=("The model comes with aprqa: neither network nor GPU is needed.",),
+        )
     try:
         msgspec.convert({"hf_repo": repo}, type=ModelSpec)
     except msgspec.ValidationError as error:
-        hint = "write org/name, for example Qwen/Qwen2.5-0.5B-Instruct"
+        hint = f"write org/name, for example Qwen/Qwen2.5-0.5B-Instruct, or {BUNDLED}"
         raise InputError(Problem(what=f"{repo!r} is not a repository", hint=hint)) from error
     known = known_model(repo)
     if known is not None:
@@ -129,6 +151,8 @@ def write_playbook(template: bytes, facts: ModelFacts, *, source: Path) -> str:
     _take_over(document, filled)
     _put(document["model"], facts.model)
     _put(document["test_matrix"], facts.test_matrix)
+    if "profile_ci" in document:
+        _put(document["profile_ci"], facts.profile_ci)
     document.yaml_set_start_comment("\n".join(_heading(facts, source)))
     parts = [document, *({key: _node(facts.sections[key])} for key in facts.sections)]
     text = "\n".join(_dumped(yaml, part).rstrip("\n") + "\n" for part in parts)

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -254,6 +255,28 @@ def check_sbom(text: str, lock: str) -> None:
     assert hashes == digests
 
 
+def certify_with(wheel: Path, place: Path) -> None:
+    """Certify the bundled model with what is in the wheel, where there is no repository."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(place / "site")
+    environment = {**os.environ, "PYTHONPATH": str(place / "site")}
+    for arguments in (
+        ("init", "bundled", "--tier", "quick"),
+        ("certify", "playbooks/models/aprqa-tiny-quick.playbook.yaml"),
+    ):
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "aprqa_ci", *arguments],
+            cwd=place,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    evidence = (place / "certifications" / "aprqa-tiny-quick" / "evidence.json").read_text("utf-8")
+    assert str(place / "site" / "aprqa_ci" / "data" / "models") in evidence
+
+
 def built_elsewhere(repository: Path, place: Path, wheels: Path) -> bytes:
     """Build the wheel again: another directory, time zone and locale, other modes of the files."""
     clone = place / "somewhere" / "else"
@@ -290,6 +313,7 @@ def test_a_tag_becomes_a_release_and_the_major_version_follows(
         f"aprqa_ci-{__version__}-{lock}.cdx.json": lock
         for lock in ("run", "hub", "github", "attest")
     }
+    certify_with(wheel, tmp_path / "elsewhere")
     made = sorted(path.name for path in dist.iterdir())
     assert made == sorted([wheel.name, *described])
     for name in made:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aprqa_ci.cli.main import run
-from aprqa_ci.execution.engines.conformance import bundled_model
+from aprqa_ci.data_files import bundled_model
 from aprqa_ci.selftest.falsification import Falsification
 from aprqa_ci.selftest.mutants import MutantClass, PlanShape, chosen_samples, mutant_file
 from aprqa_ci.selftest.study import StudyOptions, run_study, trial_of

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from aprqa_ci.data_files import bundled_model
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.execution.resolve import ModelNotFoundError, resolve_model
 from aprqa_ci.planning.plan import PlannedModel
@@ -405,6 +406,18 @@ def test_our_own_cache_is_the_last_place(tmp_path: Path, hub: Hub) -> None:
     hub.ref()
     hub.add("t-Q4_1.gguf")
     assert resolve(tmp_path, GGUF, "q4_1").source == "huggingface-cache"
+
+
+def test_the_bundled_model_is_in_the_package_unless_a_revision_is_pinned(tmp_path: Path) -> None:
+    found = resolve(tmp_path, GGUF, "q8_0", repo="aprqa/aprqa-tiny")
+    assert found.weights == (bundled_model() / "aprqa-tiny-q8_0.gguf",)
+    assert found.source == "bundled"
+    own = touch(tmp_path / "own" / "x-q8_0.gguf")
+    assert resolve(tmp_path, GGUF, repo="aprqa/aprqa-tiny", local=own).weights == (own,)
+    with pytest.raises(ModelNotFoundError):
+        resolve(tmp_path, GGUF, "q8_0", repo="aprqa/aprqa-tiny", revision="a" * 40)
+    with pytest.raises(ModelNotFoundError):
+        resolve(tmp_path, GGUF, "q8_0", repo="other/aprqa-tiny")
 
 
 def test_the_message_names_every_place(tmp_path: Path) -> None:

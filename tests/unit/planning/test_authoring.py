@@ -40,6 +40,20 @@ def test_what_is_written_loads_and_says_what_was_put_in(repo: str, tier: str) ->
     assert repo in (loaded.playbook.description or "")
 
 
+@pytest.mark.parametrize("tier", load_tiers())
+def test_the_bundled_model_has_a_playbook_without_network_and_gpu(tier: str) -> None:
+    facts = facts_of("bundled", tier)
+    assert facts == facts_of("aprqa/aprqa-tiny", tier)
+    template, source = find_template(tier, folder=None)
+    text = write_playbook(template, facts, source=source)
+    loaded = parse_playbook(text.encode(), path=_SOURCE)
+    assert loaded.warnings == ()
+    playbook = loaded.playbook
+    assert playbook.name == f"aprqa-tiny-{tier}"
+    assert playbook.model.local_path is None
+    assert {*playbook.test_matrix.backends} == {"cpu"}
+
+
 @pytest.mark.parametrize(
     ("repo", "name", "size"),
     [

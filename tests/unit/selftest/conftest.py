@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from aprqa_ci.execution.engines.conformance import bundled_model
+from aprqa_ci.data_files import bundled_model
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from aprqa_ci.execution.engines.conformance import bundled_model
+from aprqa_ci.data_files import bundled_model
 from aprqa_ci.selftest.equivalence import proof_of_equivalence
 from aprqa_ci.selftest.transforms import apply_transform
 

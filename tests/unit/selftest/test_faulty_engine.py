@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from aprqa_ci.execution.engines.conformance import bundled_model
+from aprqa_ci.data_files import bundled_model
 from aprqa_ci.execution.engines.interface import (
     EngineFailedError,
     EngineInfo,

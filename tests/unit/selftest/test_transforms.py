@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aprqa_ci.execution.engines.conformance import bundled_model
+from aprqa_ci.data_files import bundled_model
 from aprqa_ci.execution.formats.gguf import open_gguf
 from aprqa_ci.execution.formats.safetensors import open_safetensors
 from aprqa_ci.execution.formats.tokenizer import load_tokenizer

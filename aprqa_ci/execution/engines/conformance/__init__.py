@@ -6,6 +6,5 @@ from aprqa_ci.execution.engines.conformance.report import (
     ConformanceReport,
 )
 from aprqa_ci.execution.engines.conformance.suite import check_engine
-from aprqa_ci.execution.engines.conformance.trial import bundled_model
 
-__all__ = ["CheckResult", "CheckState", "ConformanceReport", "bundled_model", "check_engine"]
+__all__ = ["CheckResult", "CheckState", "ConformanceReport", "check_engine"]

@@ -3,20 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
+from aprqa_ci.data_files import BUNDLED, bundled_model
 from aprqa_ci.errors import InputError, Problem
-from aprqa_ci.execution.engines.conformance.trial import bundled_model
 from aprqa_ci.execution.engines.interface import EngineInfo
 from aprqa_ci.execution.model_files import ModelFiles, held_elsewhere
 from aprqa_ci.execution.resolve import ModelNotFoundError, resolve_model
 from aprqa_ci.planning.plan import PlannedModel
 from aprqa_ci.vocabulary import ModelFormat, SizeCategory
 
-__all__ = ["BUNDLED", "CheckedModel", "model_to_check"]
-
-BUNDLED: Final = "bundled"
-"""What users call the model that comes with the package."""
+__all__ = ["CheckedModel", "model_to_check"]
 
 _BUNDLED_QUANTIZATION = "q8_0"
 _TRUTH_FORMATS = (ModelFormat.GGUF, ModelFormat.SAFETENSORS)

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from uuid import uuid4
 
-from aprqa_ci.data_files import data_directory
+from aprqa_ci.data_files import bundled_model
 from aprqa_ci.execution.child import CellChild, ChildDiedError, Children, ChildTimeoutError
 from aprqa_ci.execution.engines.conformance.questions import (
     ConformanceQuestions,
@@ -28,7 +28,6 @@ __all__ = [
     "Trial",
     "TrialChild",
     "Truth",
-    "bundled_model",
     "describe_reply",
     "expect",
     "opened_by",
@@ -58,11 +57,6 @@ def expect(condition: object, what: str) -> None:
     """
     if not condition:
         raise CheckFailedError(what)
-
-
-def bundled_model() -> Path:
-    """Return the directory of the model that comes with the package."""
-    return Path(str(data_directory().joinpath("models", "aprqa-tiny")))
 
 
 @dataclass(frozen=True, kw_only=True)

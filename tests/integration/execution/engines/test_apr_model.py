@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
+from aprqa_ci.data_files import bundled_model
 from aprqa_ci.errors import InputError
 from aprqa_ci.execution.asking import Question, asker_for
 from aprqa_ci.execution.child import CellChild, ChildDiedError, Children
 from aprqa_ci.execution.engines.apr import AprEngine
 from aprqa_ci.execution.engines.apr_process import AprTimeoutError, run_apr
-from aprqa_ci.execution.engines.conformance import CheckState, bundled_model, check_engine
+from aprqa_ci.execution.engines.conformance import CheckState, check_engine
 from aprqa_ci.execution.engines.interface import (
     Capability,
     ConversingSession,

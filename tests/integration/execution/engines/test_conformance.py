@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from aprqa_ci.data_files import bundled_model
 from aprqa_ci.execution import child
 from aprqa_ci.execution.engines.conformance import (
     CheckState,
     ConformanceReport,
-    bundled_model,
     check_engine,
     traces,
 )
