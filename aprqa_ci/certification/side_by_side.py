@@ -1,5 +1,6 @@
 """Doing the same with many things in several processes of this program."""
 
+import gc
 import multiprocessing
 import signal
 import sys
@@ -59,6 +60,9 @@ def _start(work: Callable[[int], Any]) -> None:
     # Whoever interrupts, interrupts the parent, which ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    # What it makes is trees: looking for circles costs a tenth of the time and finds none.
+    gc.freeze()
+    gc.disable()
     _work[:] = [work]
 
 

@@ -1,3 +1,4 @@
+import gc
 import os
 import signal
 
@@ -52,3 +53,8 @@ def test_whoever_interrupts_ends_the_others_alone() -> None:
     made = list(each_in_turn(make, GIVEN, processes=2))
     assert set(made) == {(signal.SIG_IGN, signal.SIG_DFL)}
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_others_do_not_look_for_circles() -> None:
+    assert set(each_in_turn(lambda _: gc.isenabled(), GIVEN, processes=2)) == {False}
+    assert gc.isenabled()
