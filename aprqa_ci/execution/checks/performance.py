@@ -69,6 +69,15 @@ def _performance(
             "durations_ms": [round(answer.duration_ms, 3) for answer in answers],
             "tokens": [answer.completion_tokens for answer in answers],
         }
+        tokens = all(answer.completion_tokens for answer in answers)
+        if value is None and tokens and figure == "first_token":
+            # There were tokens; when they came, an engine that does not stream shows nobody.
+            return Finding(
+                outcome=Outcome.SKIPPED,
+                reason=f"{figure} could not be measured: the engine does not show it",
+                figures=figures,
+                cause=Cause(kind="infrastructure", word="not-offered"),
+            )
         if value is None:
             return Finding(
                 outcome=Outcome.FALSIFIED,

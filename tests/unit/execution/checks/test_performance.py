@@ -87,7 +87,7 @@ def test_the_median_is_judged_and_the_99th_percentile_sees_the_worst(
     [
         ("F-PERF-TPS-001", {"completion_tokens": 0}),
         ("F-PERF-TPS-001", {"duration_ms": 0.0}),
-        ("F-PERF-TTFT-001", {"time_to_first_token_ms": None}),
+        ("F-PERF-TTFT-001", {"time_to_first_token_ms": None, "completion_tokens": 0}),
     ],
 )
 def test_what_could_not_be_measured_does_not_pass(
@@ -200,3 +200,19 @@ def test_without_figures_of_its_own_ours_are_judged(scripted: Any) -> None:
         assert "profile" not in finding.figures
     said = CHECKS["F-PERF-TPS-001"](scripted(playbook=_playbook(), profile="the profile: none"))
     assert said.reason.endswith("; the profile: none")
+
+
+def test_an_engine_that_shows_no_first_token_is_no_verdict(
+    scripted: Any, answered: Callable[..., Answered]
+) -> None:
+    whole = scripted(lambda *_: answered(time_to_first_token_ms=None), playbook=_playbook())
+    finding = CHECKS["F-PERF-TTFT-001"](whole)
+    assert (finding.outcome, str(finding.cause)) == (
+        Outcome.SKIPPED,
+        "infrastructure:not-offered",
+    )
+    assert CHECKS["F-PERF-TPS-001"](whole).outcome is Outcome.CORROBORATED
+    # An answer without a token has none to show, whatever the engine.
+    nothing = answered(time_to_first_token_ms=None, completion_tokens=0)
+    silent = scripted(lambda *_: nothing, playbook=_playbook())
+    assert CHECKS["F-PERF-TTFT-001"](silent).outcome is Outcome.FALSIFIED
