@@ -48,12 +48,15 @@ class Gate(WireModel, frozen=True, kw_only=True):
     def must_hold(self) -> bool:
         """Whether one failure in one cell keeps from a certificate, whatever the score.
 
-        Measurements of severity P0 and P1 do. Answers are many, and a share of them may be wrong;
-        what is derived of a category, the comparison with the last certificate, speaks of answers
-        and of another day's machine, and is left to the score.
+        Measurements of severity P0 and P1 do. Answers are many, and a share of them may be wrong.
+        What is derived of a category, the comparison with the last certificate, speaks of answers
+        and of another day's machine: it must hold where it is of severity P0, which has room for
+        both, and is left to the score otherwise.
         """
-        measured = self.category is not None and self.made_by == "check"
-        return measured and self.severity in {Severity.P0, Severity.P1}
+        if self.category is None:
+            return False
+        strict = {"check": {Severity.P0, Severity.P1}, "derived": {Severity.P0}}
+        return self.severity in strict.get(self.made_by, ())
 
 
 class _GateFile(WireModel, frozen=True, kw_only=True):

@@ -7,8 +7,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from aprqa_ci.planning.baseline import Baseline
 from aprqa_ci.planning.expand import PlanOptions, expand
-from aprqa_ci.planning.plan import Baseline, Plan
+from aprqa_ci.planning.plan import Plan
 from aprqa_ci.playbook.load import LoadedPlaybook, parse_playbook
 from aprqa_ci.vocabulary import Backend, Modality, ModelFormat
 

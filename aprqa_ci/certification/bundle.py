@@ -21,7 +21,8 @@ from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
 from aprqa_ci.evidence.shard_list import SHARDS_NAME, ShardList
 from aprqa_ci.files import read_bounded, sha256_bytes, write_atomic
 from aprqa_ci.planning import plan_file
-from aprqa_ci.planning.plan import Baseline, Plan
+from aprqa_ci.planning.baseline import Baseline
+from aprqa_ci.planning.plan import Plan
 from aprqa_ci.reports.run_report import RunReport, run_report
 from aprqa_ci.scoring.certificate import Certificate, baseline_from, build_certificate
 from aprqa_ci.scoring.evaluate import score_evidence

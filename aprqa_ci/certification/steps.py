@@ -39,8 +39,9 @@ from aprqa_ci.execution.host import HostDescription
 from aprqa_ci.execution.machine import Observer
 from aprqa_ci.execution.preflight import preflight
 from aprqa_ci.files import sha256_bytes, write_atomic
+from aprqa_ci.planning.baseline import Baseline
 from aprqa_ci.planning.expand import PlanOptions, expand
-from aprqa_ci.planning.plan import Baseline, Plan, PlannedShard, plan_digest
+from aprqa_ci.planning.plan import Plan, PlannedShard, plan_digest
 from aprqa_ci.playbook.load import load_playbooks
 from aprqa_ci.playbook.lock import read_lock, require_locked
 from aprqa_ci.reports.write import write_reports

@@ -9,8 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from aprqa_ci.execution.before import baseline_cell, like_before
 from aprqa_ci.execution.cell_session import CellSession
 from aprqa_ci.execution.checks.comparison import agreement_class
 from aprqa_ci.execution.checks.files import FILE_GATES
@@ -36,7 +35,7 @@ from aprqa_ci.execution.session_context import NOT_SHOWN, SessionContext
 from aprqa_ci.execution.thresholds import load_thresholds
 from aprqa_ci.gates import gate_catalogue
 from aprqa_ci.planning.comparisons import Comparisons
-from aprqa_ci.planning.plan import BaselineCell, PlannedCell, PlannedScenario
+from aprqa_ci.planning.plan import PlannedCell, PlannedScenario
 from aprqa_ci.vocabulary import Outcome
 
 __all__ = ["CellRun"]
@@ -357,6 +356,7 @@ class CellRun:
 
     def _conclude(self) -> None:
         pending = {each.id: each for each in self._pending("derived")}
+        machine = self._machine.environment.machine
         findings = conclude_cell(
             self._cell,
             tuple(
@@ -364,9 +364,10 @@ class CellRun:
                 for result in self._results.values()
                 if gate_catalogue()[result.gate_id].made_by != "derived"
             ),
-            self._baseline(),
+            baseline_cell(self._playbook, self._cell.id, machine),
             load_thresholds(),
             died_closing=self._died_closing,
+            like_before=like_before(self._playbook, machine, self._engine),
         )
         for finding in findings:
             scenario = pending.get(finding.scenario)
@@ -379,16 +380,6 @@ class CellRun:
                 reason=finding.reason,
                 cause=Cause(kind=kind, word=word) if finding.cause else None,
             )
-
-    def _baseline(self) -> BaselineCell | None:
-        """Return what to compare with; another kind of machine has another throughput."""
-        baseline = self._playbook.baseline
-        if baseline is None or self._cell.id not in baseline.cells:
-            return None
-        cell = baseline.cells[self._cell.id]
-        if self._machine.environment.machine in baseline.machines:
-            return cell
-        return msgspec.structs.replace(cell, tokens_per_second=None)
 
 
 def _of_ours(error: Exception) -> str:

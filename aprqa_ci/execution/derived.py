@@ -7,12 +7,14 @@ when the cell has ended; what nothing was tried for is Skipped with its cause, n
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import comb
 from statistics import median
 from typing import Literal
 
 from aprqa_ci.execution.thresholds import Thresholds
 from aprqa_ci.gates import gate_catalogue
-from aprqa_ci.planning.plan import BaselineCell, PlannedCell
+from aprqa_ci.planning.baseline import BaselineCell
+from aprqa_ci.planning.plan import PlannedCell
 from aprqa_ci.vocabulary import Outcome
 
 __all__ = ["CellResult", "DerivedFinding", "conclude_cell"]
@@ -58,6 +60,7 @@ def conclude_cell(
     thresholds: Thresholds,
     *,
     died_closing: bool = False,
+    like_before: bool = False,
 ) -> list[DerivedFinding]:
     """Conclude every derived gate that the cell's plan names, in plan order. Pure.
 
@@ -70,6 +73,9 @@ def conclude_cell(
     - F-REGR-BASELINE-001: Falsified when a scenario that the baseline shows as right fails now, or
       the throughput fell below ``baseline_throughput_ratio`` of the baseline's; Skipped when
       something that it compares was not tried.
+    - F-REGR-LOSS-001: Falsified when more of the same questions were lost than won since the
+      baseline than ``lost_answers`` or ``lost_answers_chance`` allow, or the throughput fell below
+      ``collapsed_throughput_ratio`` of the baseline's; Skipped when something was not tried.
 
     Args:
         cell: the cell with its planned scenarios.
@@ -77,6 +83,8 @@ def conclude_cell(
         baseline: what the last accepted certificate shows of this cell, if there is one.
         thresholds: the limits.
         died_closing: whether the child process died by a signal when it was asked to end.
+        like_before: whether revision, engine and kind of machine are the baseline's, so that greedy
+            answers have no reason to differ.
 
     Raises:
         ValueError: a result is of a scenario that the cell does not have, or there are two of one.
@@ -98,6 +106,8 @@ def conclude_cell(
                 conclusion = _not_garbage(view, thresholds)
             case "F-REGR-BASELINE-001":
                 conclusion = _no_worse(view, baseline, thresholds)
+            case "F-REGR-LOSS-001":
+                conclusion = _no_loss(view, baseline, thresholds, like_before=like_before)
             case _:
                 continue
         findings.append(
@@ -257,6 +267,56 @@ def _no_worse(view: _View, baseline: BaselineCell | None, thresholds: Thresholds
     if before is not None and now is not None:
         reason += f"; {now:.1f} tokens per second, {before:.1f} before"
     return _Conclusion(outcome=Outcome.CORROBORATED, reason=reason)
+
+
+def _no_loss(
+    view: _View, baseline: BaselineCell | None, thresholds: Thresholds, *, like_before: bool
+) -> _Conclusion:
+    if baseline is None:
+        reason = "no accepted certificate shows anything of this cell"
+        return _Conclusion(outcome=Outcome.SKIPPED, reason=reason, cause="policy:no-baseline")
+    right = set(baseline.corroborated)
+    asked = [each.id for each in view.cell.scenarios if each.prompt is not None]
+    lost = [name for name in asked if name in right and _failed(view.results.get(name))]
+    won = [
+        name
+        for name in asked
+        if name not in right
+        and name in view.results
+        and view.results[name].outcome is Outcome.CORROBORATED
+    ]
+    said = f"of {len(asked)} questions {len(lost)} were lost and {len(won)} won"
+    found = []
+    chance = _chance_of_loss(len(lost), len(won))
+    if like_before and len(lost) - len(won) >= thresholds.lost_answers:
+        found.append(f"{said}, and nothing but the model can differ: {_some(lost)}")
+    elif chance < thresholds.lost_answers_chance:
+        found.append(f"{said}, which is {chance:.1g} likely by chance alone: {_some(lost)}")
+    before, now = baseline.tokens_per_second, _throughput(view)
+    if (
+        before is not None
+        and now is not None
+        and now < before * thresholds.collapsed_throughput_ratio
+    ):
+        found.append(f"{now:.1f} tokens per second, {before:.1f} before")
+    if found:
+        return _Conclusion(outcome=Outcome.FALSIFIED, reason="; ".join(found))
+    untried = [name for name in asked if name in right and _not_tried(view.results.get(name))]
+    if untried:
+        return view.skipped(f"{len(untried)} that were right before were not tried")
+    if before is not None and now is None:
+        return view.skipped("the throughput was measured before and was not now")
+    return _Conclusion(outcome=Outcome.CORROBORATED, reason=said)
+
+
+def _chance_of_loss(lost: int, won: int) -> float:
+    """Return how likely so many losses or more are, each change being the toss of a coin.
+
+    This is the one-sided sign test, which is McNemar's exact test of paired answers.
+    """
+    changes = lost + won
+    worse = sum(comb(changes, each) for each in range(lost, changes + 1))
+    return float(Fraction(worse, 2**changes))
 
 
 def _made_by(gate_id: str) -> str:

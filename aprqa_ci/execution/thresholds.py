@@ -16,6 +16,12 @@ class Thresholds(WireModel, frozen=True, kw_only=True):
     """The largest share of empty or garbage answers, 0 to 1."""
     baseline_throughput_ratio: float
     """The least part of the accepted throughput, 0 to 1."""
+    collapsed_throughput_ratio: float
+    """The part of it below which there is no certificate."""
+    lost_answers: int
+    """How many more answers lost than won are too many, where nothing but the model can differ."""
+    lost_answers_chance: float
+    """Elsewhere: how unlikely a loss must be by chance alone."""
 
 
 def load_thresholds() -> Thresholds:

@@ -9,20 +9,15 @@ import msgspec
 
 from aprqa_ci.errors import InputError, Problem
 from aprqa_ci.gates import gate_catalogue, inspect_gate_ids
+from aprqa_ci.planning.baseline import Baseline, BaselineCell
 from aprqa_ci.planning.differential import ComparedPlace, comparison_gates, left_out
 from aprqa_ci.planning.durations import Timings
 from aprqa_ci.planning.identifiers import cell_id, prompt_id, select
 from aprqa_ci.planning.parity import parity_checks
-from aprqa_ci.planning.plan import (
-    Baseline,
-    GroundTruth,
-    Plan,
-    PlannedCell,
-    PlannedScenario,
-    PromptCase,
-)
+from aprqa_ci.planning.plan import GroundTruth, Plan, PlannedCell, PlannedScenario, PromptCase
 from aprqa_ci.planning.planned_playbook import planned_playbook
 from aprqa_ci.planning.prompt_source import PromptSource
+from aprqa_ci.planning.questions import questions_digest
 from aprqa_ci.planning.runner_classes import RunnerClass
 from aprqa_ci.planning.section_prompts import Frame, SectionPrompts
 from aprqa_ci.planning.shards import ShardOptions, pack
@@ -35,6 +30,8 @@ from aprqa_ci.vocabulary import Backend, Modality, ModelFormat
 __all__ = ["PlanOptions", "expand"]
 
 METADATA_GATE = "G0-METADATA-001"
+LOSS_GATE = "F-REGR-LOSS-001"
+BASELINE_GATES = ("F-REGR-BASELINE-001", LOSS_GATE)
 _SERVE_CHECKS = {"F-STAB-HEALTH-001", "F-STAB-CLIENTS-001", "F-STAB-MALFORMED-001"}
 _FILE_CHECKS = {"F-COMP-AGREE-001", "F-REGR-ROUNDTRIP-001"}
 
@@ -312,7 +309,7 @@ def _check_applies(
     engine: str | None,
 ) -> bool:
     """Say whether a check can show anything in that cell."""
-    if gate == "F-REGR-BASELINE-001":
+    if gate in BASELINE_GATES:
         return False
     if gate in _SERVE_CHECKS:
         return modality is Modality.SERVE
@@ -359,15 +356,28 @@ def _scenarios(
 def _with_baseline(
     cells: tuple[PlannedCell, ...], playbook: str, tier: Tier, baseline: Baseline | None
 ) -> tuple[PlannedCell, ...]:
-    gate = "F-REGR-BASELINE-001"
-    if baseline is None or gate not in tier.checks:
+    if baseline is None:
         return cells
     return tuple(
         msgspec.structs.replace(
             cell,
-            scenarios=(*cell.scenarios, PlannedScenario(id=f"{cell.id}#{gate}", gate_id=gate)),
+            scenarios=(
+                *cell.scenarios,
+                *(
+                    PlannedScenario(id=f"{cell.id}#{gate}", gate_id=gate)
+                    for gate in _baseline_gates(cell, tier, baseline.cells[cell.id])
+                ),
+            ),
         )
         if cell.playbook == playbook and cell.id in baseline.cells
         else cell
         for cell in cells
+    )
+
+
+def _baseline_gates(cell: PlannedCell, tier: Tier, before: BaselineCell) -> tuple[str, ...]:
+    """Return what can be held against the last certificate: what became of the same questions."""
+    same = before.questions == questions_digest(cell)
+    return tuple(
+        gate for gate in BASELINE_GATES if gate in tier.checks and (same or gate != LOSS_GATE)
     )

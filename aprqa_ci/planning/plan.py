@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from aprqa_ci.planning.baseline import Baseline
 from aprqa_ci.planning.comparisons import Comparisons
 from aprqa_ci.vocabulary import (
     Backend,
@@ -26,8 +27,6 @@ from aprqa_ci.wire import WireModel, canonical_json, digest_of
 
 __all__ = [
     "PLAN_SCHEMA",
-    "Baseline",
-    "BaselineCell",
     "GroundTruth",
     "OracleSpec",
     "PerformanceLimits",
@@ -123,25 +122,6 @@ class PlannedModel(WireModel, frozen=True, kw_only=True):
     expected: dict[str, int] = msgspec.field(default_factory=dict)
     """Declared dimensions: hidden_dim, num_layers, num_heads, num_kv_heads, vocab_size,
     intermediate_dim."""
-
-
-class BaselineCell(WireModel, frozen=True, kw_only=True):
-    """What one cell reached in the last accepted certificate."""
-
-    corroborated: tuple[str, ...]
-    """Scenario ids that were corroborated."""
-    tokens_per_second: float | None = None
-    """The median throughput, tokens per second."""
-
-
-class Baseline(WireModel, frozen=True, kw_only=True):
-    """The last accepted certificate of the same playbook, to compare with."""
-
-    certificate_digest: str
-    model_digests: dict[str, str] = msgspec.field(default_factory=dict)
-    machines: tuple[str, ...] = ()
-    """The processors and GPUs it was measured on; throughput is compared on the same alone."""
-    cells: dict[str, BaselineCell]
 
 
 class PerformanceLimits(WireModel, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from aprqa_ci.gates import gate_catalogue
+from aprqa_ci.planning.baseline import Baseline
 from aprqa_ci.planning.differential import comparison_settings
 from aprqa_ci.planning.falsification import planned_gates
 from aprqa_ci.planning.oracle_settings import oracle_settings
@@ -21,7 +22,6 @@ from aprqa_ci.planning.performance import (
     profiled_formats,
 )
 from aprqa_ci.planning.plan import (
-    Baseline,
     GroundTruth,
     OracleSpec,
     PlannedCell,

@@ -12,8 +12,10 @@ import msgspec
 
 from aprqa_ci.errors import InputError
 from aprqa_ci.evidence.record import EvidenceHost, EvidenceRecord, MetadataKey, machine_of
+from aprqa_ci.planning.baseline import Baseline, BaselineCell
 from aprqa_ci.planning.identifiers import variant_name
-from aprqa_ci.planning.plan import Baseline, BaselineCell, PlacedOut, Plan, digest_for_playbook
+from aprqa_ci.planning.plan import PlacedOut, Plan, digest_for_playbook
+from aprqa_ci.planning.questions import questions_digest
 from aprqa_ci.scoring.certificate_parts import (
     CertifiedCategory,
     CertifiedCell,
@@ -143,6 +145,7 @@ def build_certificate(
         what = f"the score is not of playbook {playbook} under this plan ({digest[:12]})"
         raise InputError(what)
     span = time_span(run)
+    questions = {cell.id: questions_digest(cell) for cell in plan.cells_of(playbook)}
     return Certificate(
         model=CertifiedModel(
             hf_repo=entry.model.hf_repo,
@@ -232,6 +235,7 @@ def build_certificate(
                 corroborated=cell.corroborated,
                 failed=cell.failed,
                 tokens_per_second=cell.tokens_per_second,
+                questions=questions.get(name, msgspec.UNSET),
             )
             for name, cell in score.cells.items()
         },
@@ -266,10 +270,14 @@ def baseline_from(certificate: Certificate) -> Baseline:
         machines=tuple(sorted({machine_of(host) for host in certificate.hosts})),
         cells={
             name: BaselineCell(
-                corroborated=cell.corroborated, tokens_per_second=cell.tokens_per_second
+                corroborated=cell.corroborated,
+                tokens_per_second=cell.tokens_per_second,
+                questions=cell.questions,
             )
             for name, cell in certificate.cells.items()
         },
+        engines=certificate.engines,
+        revision=certificate.model.revision,
     )
 
 

@@ -178,6 +178,8 @@ class CertifiedCell(WireModel, frozen=True, kw_only=True):
     """The ids of the scenarios that spoke against the model."""
     tokens_per_second: float | None
     """The median measured throughput."""
+    questions: str | msgspec.UnsetType = msgspec.UNSET
+    """The digest of the questions that were put to it: answers to others are not compared."""
 
 
 class CertifiedThroughput(WireModel, frozen=True, kw_only=True):

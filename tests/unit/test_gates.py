@@ -46,6 +46,22 @@ def test_people_learn_what_it_shows_and_what_to_do() -> None:
         assert len(gate.remedy) > 10, gate.id
 
 
+@pytest.mark.parametrize(
+    ("gate", "holds"),
+    [
+        ("F-REGR-ROUNDTRIP-001", True),
+        ("F-REGR-LOSS-001", True),
+        ("F-REGR-BASELINE-001", False),
+        ("F-A1-001", False),
+        ("G1-LOAD", False),
+    ],
+)
+def test_measurements_must_hold_and_of_what_is_derived_what_leaves_room(
+    gate: str, holds: bool
+) -> None:
+    assert gate_catalogue()[gate].must_hold is holds
+
+
 def test_gateways_are_never_made_by_a_prompt() -> None:
     assert not [gate.id for gate in gates() if gate.gateway and gate.made_by == "prompt"]
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from aprqa_ci import __version__
 from aprqa_ci.execution.checks import CHECKS
 from aprqa_ci.execution.child import CellChild
 from aprqa_ci.execution.derived import CellResult
@@ -14,7 +15,8 @@ from aprqa_ci.execution.protocol import Inspect, Open, Request
 from aprqa_ci.execution.quiet import Quiet
 from aprqa_ci.execution.result import ScenarioResult
 from aprqa_ci.gates import gate_catalogue
-from aprqa_ci.planning.plan import Baseline, BaselineCell, OracleSpec
+from aprqa_ci.planning.baseline import Baseline, BaselineCell
+from aprqa_ci.planning.plan import OracleSpec
 from aprqa_ci.vocabulary import Modality, ModelFormat, Outcome
 from tests.cells import cell_of, plan_of, playbook_of, prompt_of
 from tests.running import Onlooker, run
@@ -311,6 +313,35 @@ def test_throughput_is_compared_on_the_same_kind_of_machine_alone(
         plan_of(cell, playbook=playbook_of(baseline=baseline)), sound_model.root, machine=machine
     )
     assert results.outcomes()["F-REGR-BASELINE-001"] == outcome
+
+
+@pytest.mark.parametrize("change", ["", "revision", "engine", "machine"])
+def test_two_lost_answers_are_a_loss_where_nothing_but_the_model_can_differ(
+    sound_model: Any, change: str
+) -> None:
+    never = tuple(
+        prompt_of(text, oracle=OracleSpec(kind="contains", config={"all": ["no answer has this"]}))
+        for text in ("the end", "the beginning")
+    )
+    cell = cell_of(prompts=never, format=ModelFormat.SAFETENSORS, derived=("F-REGR-LOSS-001",))
+    right = BaselineCell(
+        corroborated=tuple(each.id for each in cell.scenarios if each.prompt is not None)
+    )
+    baseline = Baseline(
+        certificate_digest="0",
+        machines=("another kind" if change == "machine" else "this kind",),
+        cells={cell.id: right},
+        engines={"reference": "0" if change == "engine" else __version__},
+        revision="main" if change == "revision" else None,
+    )
+    results = run(
+        plan_of(cell, playbook=playbook_of(baseline=baseline)),
+        sound_model.root,
+        machine="this kind",
+    )
+    outcome = "Corroborated" if change else "Falsified"
+    assert results.outcomes()["F-REGR-LOSS-001"] == outcome
+    assert "2 were lost and 0 won" in results.of("F-REGR-LOSS-001").reason
 
 
 def _done(results: list[ScenarioResult]) -> dict[str, CellResult]:

@@ -2,19 +2,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aprqa_ci.execution.derived import CellResult, DerivedFinding, conclude_cell
 from aprqa_ci.execution.thresholds import load_thresholds
-from aprqa_ci.planning.plan import (
-    BaselineCell,
-    OracleSpec,
-    PlannedCell,
-    PlannedScenario,
-    PromptCase,
-)
+from aprqa_ci.planning.baseline import BaselineCell
+from aprqa_ci.planning.plan import OracleSpec, PlannedCell, PlannedScenario, PromptCase
 from aprqa_ci.vocabulary import Backend, Modality, ModelFormat, Outcome
 
 CELL = "book:run-cpu-gguf"
@@ -186,7 +182,7 @@ def test_the_share_is_compared_as_the_decimal_it_is_written_as() -> None:
     # 0.07 * 100 is 7.000000000000001 in binary, and 0.29 * 100 is 28.999999999999996.
     thresholds = load_thresholds()
     results = [prompt(n, F, "empty") for n in range(29)] + [prompt(n) for n in range(29, 100)]
-    limit = type(thresholds)(garbage_share=0.29, baseline_throughput_ratio=0.5)
+    limit = msgspec.structs.replace(thresholds, garbage_share=0.29)
     found = conclude_cell(planned(100), results, None, limit)
     assert next(each for each in found if each.gate_id == "G4-GARBAGE").outcome is C
 
@@ -235,6 +231,85 @@ def test_a_throughput_that_is_not_measured_any_more_is_not_a_pass() -> None:
     assert baseline_of([*results, check("F-PERF-TPS-001")]).outcome is S
     before = BaselineCell(corroborated=(f"{CELL}#000",))
     assert baseline_of(results, before).outcome is C
+
+
+LOSS = "F-REGR-LOSS-001"
+
+
+def loss_of(
+    lost: int,
+    won: int,
+    *,
+    asked: int = 40,
+    like_before: bool = False,
+    speed: float | None = 40.0,
+    before: float | None = 40.0,
+    changes: Sequence[CellResult] = (),
+) -> DerivedFinding:
+    """Of ``asked`` questions the first were right and are not, the last the other way."""
+    right = tuple(f"{CELL}#{number:03d}" for number in range(asked - won))
+    results = {each.scenario: each for each in good(asked)}
+    results |= {each.scenario: each for each in (prompt(n, F, "wrong") for n in range(lost))}
+    results[f"{CELL}#F-PERF-TPS-001"] = check("F-PERF-TPS-001", speed=speed)
+    results |= {each.scenario: each for each in changes}
+    (finding,) = conclude_cell(
+        planned(asked, (LOSS,)),
+        tuple(results.values()),
+        BaselineCell(corroborated=right, tokens_per_second=before),
+        load_thresholds(),
+        like_before=like_before,
+    )
+    return finding
+
+
+@pytest.mark.parametrize(
+    ("lost", "won", "outcome"), [(0, 0, C), (1, 0, C), (2, 0, F), (2, 1, C), (3, 1, F), (1, 9, C)]
+)
+def test_where_only_the_model_can_differ_two_lost_answers_are_a_loss(
+    lost: int, won: int, outcome: Outcome
+) -> None:
+    finding = loss_of(lost, won, like_before=True)
+    assert finding.outcome is outcome
+    assert f"of 40 questions {lost} were lost and {won} won" in finding.reason
+    assert (f"{CELL}#000" in finding.reason) == (outcome is F)
+
+
+# One-sided sign test: 0.5^6 = 0.016, 0.5^7 = 0.008; 9 of 10: 11/1024 = 0.011; 10 of 11: 0.006.
+@pytest.mark.parametrize(
+    ("lost", "won", "outcome"),
+    [(0, 0, C), (6, 0, C), (7, 0, F), (9, 1, C), (10, 1, F), (15, 15, C), (15, 3, F)],
+)
+def test_elsewhere_a_loss_is_one_when_chance_does_not_explain_it(
+    lost: int, won: int, outcome: Outcome
+) -> None:
+    assert loss_of(lost, won).outcome is outcome
+
+
+def test_very_many_changes_can_be_compared() -> None:
+    finding = loss_of(1500, 0, asked=2000)
+    assert finding.outcome is F
+    assert "0 likely by chance" in finding.reason
+
+
+@pytest.mark.parametrize(
+    ("speed", "before", "outcome"),
+    [(8.0, 40.0, C), (7.9, 40.0, F), (80.0, 40.0, C), (1.0, None, C), (None, None, C)],
+)
+def test_a_fifth_of_the_throughput_is_a_collapse(
+    speed: float | None, before: float | None, outcome: Outcome
+) -> None:
+    assert loss_of(0, 0, speed=speed, before=before).outcome is outcome
+
+
+def test_a_loss_that_was_not_looked_for_is_not_ruled_out() -> None:
+    assert loss_of(0, 0, speed=None).outcome is S
+    skipped = prompt(3, S, cause="infrastructure:no-memory")
+    finding = loss_of(0, 0, changes=[skipped])
+    assert (finding.outcome, finding.cause) == (S, "infrastructure:no-memory")
+    # What was wrong before was not won by not being tried.
+    assert "0 were lost and 0 won" in loss_of(0, 1, changes=[prompt(39, S)]).reason
+    (finding,) = conclude_cell(planned(8, (LOSS,)), good(), None, load_thresholds())
+    assert (finding.outcome, finding.cause) == (S, "policy:no-baseline")
 
 
 def test_a_baseline_with_nothing_in_common_shows_nothing() -> None:

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from aprqa_ci.errors import InputError
 from aprqa_ci.gates import gate_catalogue, inspect_gate_ids
+from aprqa_ci.planning.baseline import Baseline, BaselineCell
 from aprqa_ci.planning.expand import PlanOptions, expand
-from aprqa_ci.planning.plan import Baseline, BaselineCell, Plan, PlannedCell, plan_digest
+from aprqa_ci.planning.plan import Plan, PlannedCell, plan_digest
+from aprqa_ci.planning.questions import questions_digest
 from aprqa_ci.planning.tiers import load_tiers
 from aprqa_ci.playbook.load import load_playbooks, parse_playbook
 from aprqa_ci.vocabulary import Backend, Category, Modality, ModelFormat
@@ -321,6 +323,25 @@ def test_what_was_certified_is_compared_with() -> None:
     assert plan.playbooks[0].baseline == baseline
     quick = planned(data, tier="quick", baselines={"tiny": baseline})
     assert ids(quick) == ids(planned(data, tier="quick"))
+
+
+def test_answers_are_compared_with_answers_to_the_same_questions() -> None:
+    data = playbook_data(test_matrix={"seed": 42})
+    cell = planned(data, tier="mvp").cells[0]
+
+    def added(questions: str | msgspec.UnsetType, seed: int = 42) -> set[str]:
+        baseline = Baseline(
+            certificate_digest="c" * 64,
+            cells={cell.id: BaselineCell(corroborated=(), questions=questions)},
+        )
+        changed = playbook_data(test_matrix={"seed": seed})
+        plan = planned(changed, tier="mvp", baselines={"tiny": baseline})
+        return set(ids(plan)) - set(ids(planned(changed, tier="mvp")))
+
+    before, loss = f"{cell.id}#F-REGR-BASELINE-001", f"{cell.id}#F-REGR-LOSS-001"
+    assert added(questions_digest(cell)) == {before, loss}
+    assert added(questions_digest(cell), seed=43) == {before}
+    assert added(msgspec.UNSET) == {before}
 
 
 def test_paths_are_those_of_the_repository() -> None:

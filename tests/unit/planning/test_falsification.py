@@ -4,9 +4,10 @@ from typing import Any
 import pytest
 
 from aprqa_ci.errors import InputError
+from aprqa_ci.planning.baseline import Baseline, BaselineCell
 from aprqa_ci.planning.expand import PlanOptions, expand
 from aprqa_ci.planning.falsification import category_of_gate
-from aprqa_ci.planning.plan import Baseline, BaselineCell, Plan
+from aprqa_ci.planning.plan import Plan
 from aprqa_ci.playbook.load import load_template
 from aprqa_ci.vocabulary import Category, Gateway, Severity
 from aprqa_ci.wire import pretty_json

@@ -6,6 +6,7 @@ import pytest
 from aprqa_ci.errors import InputError
 from aprqa_ci.evidence.record import EvidenceRecord
 from aprqa_ci.planning.plan import Plan, plan_digest
+from aprqa_ci.planning.questions import questions_digest
 from aprqa_ci.scoring.certificate import Certificate, baseline_from, build_certificate
 from aprqa_ci.vocabulary import Category, Gateway, GatewayState, Outcome, Status
 from aprqa_ci.wire import decode_wire, digest_of, pretty_json
@@ -148,5 +149,11 @@ def test_the_next_run_compares_itself_with_it(bench: "Bench") -> None:
     }
     cell = baseline.cells[CELL]
     assert cell.tokens_per_second == 40.0
+    (asked,) = (each for each in plan.cells if each.id == CELL)
+    assert cell.questions == questions_digest(asked)
+    assert (baseline.engines, baseline.revision) == (
+        certificate.engines,
+        certificate.model.revision,
+    )
     assert f"{CELL}#002" in cell.corroborated
     assert f"{CELL}#001" not in cell.corroborated

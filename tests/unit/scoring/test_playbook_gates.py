@@ -9,16 +9,9 @@ import pytest
 
 from aprqa_ci.certification.bundle import with_own_gates
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
+from aprqa_ci.planning.baseline import Baseline, BaselineCell
 from aprqa_ci.planning.falsification import category_of_gate
-from aprqa_ci.planning.plan import (
-    Baseline,
-    BaselineCell,
-    GroundTruth,
-    OracleSpec,
-    Plan,
-    PlannedGate,
-    PromptCase,
-)
+from aprqa_ci.planning.plan import GroundTruth, OracleSpec, Plan, PlannedGate, PromptCase
 from aprqa_ci.playbook.conditions.catalogue import fact_catalogue
 from aprqa_ci.scoring.certificate import build_certificate
 from aprqa_ci.scoring.recorded_facts import CELL_FACTS, RUN_FACTS, SCENARIO_FACTS
