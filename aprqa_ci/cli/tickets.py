@@ -99,9 +99,11 @@ def tickets(
             write_out("\n".join(texts) or "nothing failed: there is nothing to draft\n")
     else:
         out = console()
-        show_paths(out, list(_written(drafted, output)))
-        for each in drafted:
-            _show_untested(out, each.run)
+        paths = list(_written(drafted, output))
+        with _quiet_log(environment):
+            show_paths(out, paths)
+            for each in drafted:
+                _show_untested(out, each.run)
 
 
 def _written(drafted: Sequence[_Drafted], output: Path) -> Iterator[Path]:

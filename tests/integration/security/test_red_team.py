@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from aprqa_ci.github.comment import body_of
 from aprqa_ci.github.outputs import render_output
 from aprqa_ci.github.proposal import Base, Places, Proposal, propose
 from aprqa_ci.github.settings import load_publishing
+from aprqa_ci.github.ticketed import issue_body, ticketed_of
 from aprqa_ci.github.workflow_commands import annotate, stop_commands
 from aprqa_ci.markdown import escape_text
 from aprqa_ci.plain_text import one_line, visible
@@ -32,6 +34,14 @@ from aprqa_ci.registry.row_update import RowUpdate
 from aprqa_ci.reports.comparison import compare
 from aprqa_ci.reports.run_report import RunReport
 from aprqa_ci.reports.summary_markdown import SummarisedRun, render_summary
+from aprqa_ci.reports.tickets import (
+    RunCoverage,
+    Ticket,
+    coverage_of,
+    draft_of,
+    tickets_of,
+    untested_draft,
+)
 from aprqa_ci.reports.write import report_contents
 from aprqa_ci.vocabulary import SizeCategory, Status
 from tests.hostile_texts import OUTCOMES, TEXTS, foreign_score, hostile_bundle, hostile_report
@@ -45,6 +55,8 @@ from tests.playbooks import playbook_data
 
 LIMIT = 1 << 20
 MARKER = "<!-- aprqa-ci:"
+MARKS = {"comment": f"{MARKER}report key=default ", "issue": f"{MARKER}ticket "}
+"""The comments that are ours, one in each."""
 PLAIN = "plain"
 # What is cut, or not there, changes which sections fit; nothing else may.
 OTHER_SHAPE = {
@@ -71,7 +83,27 @@ def markdown_of(report: RunReport) -> dict[str, str]:
         "summary": render_summary([run], limit=LIMIT),
         "comment": body_of([run], key="default", footer="the run"),
         "check run": content_of(run).summary,
+        **tickets_markdown(report),
     }
+
+
+def drafted(report: RunReport) -> tuple[RunCoverage, tuple[Ticket, ...]]:
+    """The tickets of a report; the playbook's place is the model's name, which may be the text."""
+    path = report.certificate.model.hf_repo
+    return (
+        coverage_of(report.score, report.scenarios),
+        tickets_of(report.score, report.scenarios, playbook_path=path),
+    )
+
+
+def tickets_markdown(report: RunReport) -> dict[str, str]:
+    """The Markdown of tickets: issues, drafts of them, and what was not tested."""
+    coverage, tickets = drafted(report)
+    texts = {"untested": untested_draft(coverage)}
+    for number, ticket in enumerate(tickets):
+        texts[f"issue {number}"] = issue_body(ticketed_of(ticket, coverage), ticket.body)
+        texts[f"draft {number}"] = draft_of(ticket)
+    return texts
 
 
 BENIGN = {names: markdown_of(hostile_report(PLAIN, names=names)) for names in (False, True)}
@@ -86,11 +118,25 @@ def test_markdown_shows_the_texts_and_does_nothing(name: str, names: bool) -> No
         assert not effects.images, kind
         assert not effects.acts, kind
         assert all(link.startswith("https://huggingface.co/") for link in effects.links), kind
-        marks = ["<!-- aprqa-ci:report key=default "] if kind == "comment" else []
+        marks = [mark for of, mark in MARKS.items() if kind.startswith(of)]
         assert len(effects.html) == len(marks), (kind, effects.html)
         assert all(map(str.startswith, effects.html, marks)), kind
         if name not in OTHER_SHAPE:
             assert markdown_blocks(text) == markdown_blocks(BENIGN[names][kind]), kind
+
+
+@each_text
+@pytest.mark.parametrize("names", [False, True])
+def test_a_ticket_is_titled_labelled_and_found_again(name: str, names: bool) -> None:
+    coverage, tickets = drafted(hostile_report(TEXTS[name], names=names))
+    assert tickets
+    for ticket in tickets:
+        # A title is no Markdown; GitHub makes mentions and references of it.
+        assert not re.search(r"@\w|#\d", ticket.title)
+        assert not terminal(ticket.title)
+        assert len(ticket.title.splitlines()) == 1
+        assert all(re.fullmatch(r"certification|[a-z]+: [\w-]+", each) for each in ticket.labels)
+        assert len(issue_body(ticketed_of(ticket, coverage), ticket.body).encode()) < 65_536
 
 
 def test_the_reader_of_markdown_finds_what_acts() -> None:

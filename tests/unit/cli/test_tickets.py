@@ -48,12 +48,13 @@ def test_drafts_are_written(aprqa: "Aprqa", blocked: Bundle, tmp_path: Path) -> 
 
 
 def test_in_a_job_a_draft_gives_no_orders(
-    aprqa: "Aprqa", blocked: Bundle, monkeypatch: pytest.MonkeyPatch
+    aprqa: "Aprqa", blocked: Bundle, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("GITHUB_ACTIONS", "true")
-    lines = aprqa("tickets", blocked.directory).out.splitlines()
-    assert lines[0].startswith("::stop-commands::")
-    assert lines[-1] == f"::{lines[0].removeprefix('::stop-commands::')}::"
+    for written in ((), ("-o", tmp_path / "drafts")):
+        lines = aprqa("tickets", blocked.directory, *written).out.splitlines()
+        assert lines[0].startswith("::stop-commands::")
+        assert lines[-1] == f"::{lines[0].removeprefix('::stop-commands::')}::"
 
 
 def test_what_cannot_be_done_is_said(
