@@ -420,6 +420,16 @@ def test_the_bundled_model_is_in_the_package_unless_a_revision_is_pinned(tmp_pat
         resolve(tmp_path, GGUF, "q8_0", repo="other/aprqa-tiny")
 
 
+def test_no_cache_comes_before_the_package(tmp_path: Path, hub: Hub) -> None:
+    """What a cache has under the bundled model's name is somebody else's."""
+    hub.ref(repo="aprqa/aprqa-tiny")
+    hub.add("model.safetensors", repo="aprqa/aprqa-tiny")
+    found = resolve(tmp_path, SAFETENSORS, repo="aprqa/aprqa-tiny")
+    assert (found.source, found.directory) == ("bundled", bundled_model())
+    pinned = resolve(tmp_path, SAFETENSORS, repo="aprqa/aprqa-tiny", revision="main")
+    assert pinned.source == "huggingface-cache"
+
+
 def test_the_message_names_every_place(tmp_path: Path) -> None:
     with pytest.raises(ModelNotFoundError) as caught:
         resolve(tmp_path, GGUF, "q4_0", local=tmp_path / "none")
