@@ -1,7 +1,7 @@
 import math
 from collections.abc import Callable
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from aprqa_ci.execution.checks import CHECKS
 from aprqa_ci.execution.checks.performance import percentile
 from aprqa_ci.execution.protocol import Answered, Profiled, Reply
-from aprqa_ci.planning.plan import PerformanceLimits
+from aprqa_ci.planning.plan import PerformanceLimits, PromptCase
 from aprqa_ci.vocabulary import Backend, Outcome
 from tests.cells import playbook_of
 
@@ -202,10 +202,35 @@ def test_without_figures_of_its_own_ours_are_judged(scripted: Any) -> None:
     assert said.reason.endswith("; the profile: none")
 
 
+def test_without_a_stream_an_answer_of_one_token_bounds_the_first(
+    scripted: Any, answered: Callable[..., Answered]
+) -> None:
+    def whole(_: int, case: PromptCase) -> Answered:
+        return answered(
+            time_to_first_token_ms=None,
+            completion_tokens=case.max_tokens,
+            duration_ms=40.0 + case.max_tokens,
+        )
+
+    good = CHECKS["F-PERF-TTFT-001"](scripted(whole, playbook=_playbook(max_ttft_ms=41.0)))
+    assert good.outcome is Outcome.CORROBORATED
+    assert good.reason.startswith("41.0 ms; the limit is ≤ 41 ms; the engine does not stream")
+    assert good.figures["first_token"] == 41.0
+    assert set(cast("list[int]", good.figures["tokens"])) == {1}
+    assert good.metrics.time_to_first_token_ms is None
+    late = CHECKS["F-PERF-TTFT-001"](scripted(whole, playbook=_playbook(max_ttft_ms=40.9)))
+    assert late.outcome is Outcome.FALSIFIED
+
+
 def test_an_engine_that_shows_no_first_token_is_no_verdict(
     scripted: Any, answered: Callable[..., Answered]
 ) -> None:
-    whole = scripted(lambda *_: answered(time_to_first_token_ms=None), playbook=_playbook())
+    def uncounted(_: int, case: PromptCase) -> Answered:
+        return answered(
+            time_to_first_token_ms=None, completion_tokens=10 if case.max_tokens > 1 else 0
+        )
+
+    whole = scripted(uncounted, playbook=_playbook())
     finding = CHECKS["F-PERF-TTFT-001"](whole)
     assert (finding.outcome, str(finding.cause)) == (
         Outcome.SKIPPED,
