@@ -33,6 +33,7 @@ __all__ = [
     "Merged",
     "MergedPlaybook",
     "ShardEvidence",
+    "ShardFiles",
     "ShardManifest",
     "merge",
     "merge_playbooks",
@@ -117,6 +118,9 @@ def merge(shards: Sequence[ShardEvidence], plan: Plan) -> Merged:
     )
 
 
+MOST_HELD = 10_000
+"""Records take about five kilobytes each."""
+
 _SCENARIO = MetadataKey.SCENARIO.value
 
 Load = Callable[[ShardFiles], Sequence[EvidenceRecord]]
@@ -176,18 +180,25 @@ def settle(
 
 
 def merge_playbooks(
-    attempts: Attempts, plan: AnyPlan, load: Load, *, names: Collection[str] | None = None
+    attempts: Attempts,
+    plan: AnyPlan,
+    load: Load,
+    *,
+    names: Collection[str] | None = None,
+    most_held: int = MOST_HELD,
 ) -> Iterator[MergedPlaybook]:
     """Merge one playbook after the other, in plan order.
 
     A shard's records are asked for when the first of its playbooks is merged, and let go after the
-    last: what is in memory at once is what the playbooks that share shards have.
+    last: what is in memory at once is what the playbooks that share shards have. Where that is too
+    much, shards are let go before, and asked for again.
 
     Args:
         attempts: as :func:`settle` made them of the same plan.
         plan: what they ran.
-        load: returns a shard's records; called once for each that has any of the playbooks.
+        load: returns a shard's records.
         names: the playbooks that are merged; absent, all.
+        most_held: how many records are kept for playbooks that come later, at most.
 
     Raises:
         InputError: what ``load`` raises.
@@ -214,7 +225,7 @@ def merge_playbooks(
             others = [each for each in attempts.others if each.manifest.shard == shard_id]
             for attempt in ([first] if first is not None else []) + others:
                 if attempt.name not in held:
-                    held[attempt.name] = _by_playbook(load(attempt), playbook_of)
+                    held[attempt.name] = _by_playbook(load(attempt), playbook_of, wanted)
                 records = held[attempt.name].pop(entry.name, [])
                 if last[shard_id] == entry.name:
                     del held[attempt.name]
@@ -222,6 +233,8 @@ def merge_playbooks(
                     by_scenario |= {_scenario(record): record for record in records}
                 else:
                     witnesses.append((attempt, records))
+        wanted.remove(entry.name)
+        _let_go(held, most_held)
         disagreeing = _disagreeing(entry.name, by_scenario, witnesses, attempts.model_digests)
         yield MergedPlaybook(
             name=entry.name,
@@ -231,13 +244,22 @@ def merge_playbooks(
         )
 
 
+def _let_go(held: dict[str, dict[str, list[EvidenceRecord]]], most: int) -> None:
+    """Let shards go, the oldest first, until no more records than that are held."""
+    count = sum(len(records) for each in held.values() for records in each.values())
+    for name in list(held):
+        if count <= most:
+            return
+        count -= sum(map(len, held.pop(name).values()))
+
+
 def _by_playbook(
-    records: Iterable[EvidenceRecord], playbook_of: Mapping[str, str]
+    records: Iterable[EvidenceRecord], playbook_of: Mapping[str, str], wanted: Collection[str]
 ) -> dict[str, list[EvidenceRecord]]:
     sorted_out: defaultdict[str, list[EvidenceRecord]] = defaultdict(list)
     for record in records:
         playbook = playbook_of.get(cell_of(_scenario(record)))
-        if playbook is not None:
+        if playbook is not None and playbook in wanted:
             sorted_out[playbook].append(record)
     return sorted_out
 

@@ -12,9 +12,12 @@ from aprqa_ci.evidence.merging import (
     EVIDENCE_NAME,
     MANIFEST_NAME,
     ShardEvidence,
+    ShardFiles,
     ShardManifest,
     merge,
+    merge_playbooks,
     read_shard,
+    settle,
 )
 from aprqa_ci.evidence.reading import write_evidence
 from aprqa_ci.evidence.record import EvidenceRecord, MetadataKey
@@ -67,6 +70,25 @@ def test_the_order_of_shards_changes_nothing(shards: list[ShardEvidence]) -> Non
         planned_ids = [each.id for cell in PLAN.cells_of(playbook.name) for each in cell.scenarios]
         recorded = [record.metadata["scenario"] for record in merged.records[playbook.name]]
         assert recorded == planned_ids
+
+
+@pytest.mark.parametrize(("most_held", "times"), [(0, 3), (10, 3), (10_000, 1)])
+def test_how_many_records_are_held_changes_nothing(most_held: int, times: int) -> None:
+    names = ("one", "two", "three")
+    plan = planned(*map(playbook_data, names), tier="quick", shards=1)
+    shard = made_shard(plan, "s001")
+    asked: list[str] = []
+
+    def load(given: ShardFiles) -> tuple[EvidenceRecord, ...]:
+        asked.append(given.name)
+        return shard.records
+
+    attempts = settle([shard], plan, load)
+    asked.clear()
+    merged = list(merge_playbooks(attempts, plan, load, most_held=most_held))
+    assert asked == ["s001 a1"] * times
+    assert {each.name: each.records for each in merged} == merge([shard], plan).records
+    assert sum(len(each.records) for each in merged) == len(shard.records)
 
 
 def test_it_is_the_evidence_of_a_run_on_one_machine() -> None:
