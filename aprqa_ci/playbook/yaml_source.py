@@ -7,6 +7,7 @@ aliases without a limit. The work is iterative, so depth is bounded by our own l
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -150,13 +151,13 @@ class _Reader:
         self._documents = 0
 
     def compose(self, text: str) -> _Node:
-        try:
-            for event in yaml.parse(text, Loader=_LOADER):
-                self._take(event)
-        except yaml.YAMLError as error:
-            self._note_syntax(error, text)
-        except _StopReadingError:
-            pass  # what stopped it is among the problems
+        # What stops the reading is among the problems, and may be how the text is written.
+        with suppress(_StopReadingError):
+            try:
+                for event in yaml.parse(text, Loader=_LOADER):
+                    self._take(event)
+            except yaml.YAMLError as error:
+                self._note_syntax(error, text)
         if self._root is None and not self._problems:
             self._note("the file is empty", 1)
         if self._problems or self._root is None:

@@ -139,6 +139,8 @@ def test_everything_is_said_at_once() -> None:
 
 def test_problems_are_bounded() -> None:
     assert len(problems("\n".join(["- .nan"] * 5000))) == 100
+    found = problems("\n".join(["- .nan"] * 99 + ["- ["]))
+    assert (len(found), found[-1][1][:14]) == (100, "not valid YAML")
 
 
 def test_a_tab_gets_its_hint() -> None:
