@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import re
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -120,10 +121,15 @@ def read_bounded(path: Path, limit: int) -> bytes:
     """Read a file of at most ``limit`` bytes.
 
     Raises:
-        InputError: the file is missing, unreadable, not a file, or larger than ``limit``.
+        InputError: the file is missing, unreadable, no regular file, or larger than ``limit``.
     """
     try:
-        with path.open("rb") as stream:
+        # Opening a pipe waits for its writer, for ever if there is none, unless it is told not to.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:  # noqa: PTH123 - of a descriptor
+            mode = os.fstat(stream.fileno()).st_mode
+            if not stat.S_ISREG(mode):
+                what = f"not a regular file but {_kind(mode)}"
+                raise InputError(Problem(what=what, path=path, hint="write it to a file first"))
             data = stream.read(limit + 1)
     except (OSError, ValueError) as error:
         # A ValueError is a name with a NUL or a lone surrogate in it.
@@ -137,6 +143,16 @@ def read_bounded(path: Path, limit: int) -> bytes:
             )
         )
     return data
+
+
+def _kind(mode: int) -> str:
+    kinds = (
+        (stat.S_ISFIFO, "a pipe"),
+        (stat.S_ISDIR, "a directory"),
+        (stat.S_ISCHR, "a device"),
+        (stat.S_ISBLK, "a device"),
+    )
+    return next((word for is_one, word in kinds if is_one(mode)), "something else")
 
 
 def path_below(root: Path, name: str) -> Path:

@@ -2,6 +2,7 @@ import errno
 import hashlib
 import os
 import re
+import socket
 import stat
 from pathlib import Path
 
@@ -97,6 +98,23 @@ def test_what_cannot_be_read_is_the_users_to_mend(tmp_path: Path) -> None:
         read_bounded(tmp_path / "nothing", 5)
     with pytest.raises(InputError, match="Is a directory"):
         read_bounded(tmp_path, 5)
+
+
+def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
+    # Nobody writes to the pipe: whoever waits for a writer waits for ever.
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "linked").symlink_to(tmp_path / "pipe")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        for path, why in (
+            (tmp_path / "pipe", "not a regular file but a pipe"),
+            (tmp_path / "linked", "not a regular file but a pipe"),
+            (tmp_path / "socket", "cannot read the file"),
+            (Path("/dev/zero"), "not a regular file but a device"),
+            (tmp_path, "directory"),
+        ):
+            with pytest.raises(InputError, match=why):
+                read_bounded(path, 5)
 
 
 @pytest.mark.parametrize("name", ["a", "a/b", "a/../b", "./a"])
