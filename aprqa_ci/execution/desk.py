@@ -1,8 +1,10 @@
 """What the child process does with each request; holds the session between them."""
 
+import os
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from math import isfinite
 from pathlib import Path
@@ -24,7 +26,15 @@ from aprqa_ci.execution.engines.interface import (
 from aprqa_ci.execution.engines.registry import configured, describe, engine_named
 from aprqa_ci.execution.examiners import apr_examiner
 from aprqa_ci.execution.formats.weights import FormatError, UnsupportedFormatError
+from aprqa_ci.execution.gpu_devices import (
+    GpuDevice,
+    RunCommand,
+    gpu_use,
+    run_command,
+    visible_devices,
+)
 from aprqa_ci.execution.integrity.inspection import inspect_model
+from aprqa_ci.execution.processes import descendants
 from aprqa_ci.execution.protocol import (
     MAX_ANSWER_CHARACTERS,
     Answered,
@@ -63,7 +73,13 @@ _MIB = 1 << 20
 class Desk:
     """Answers requests; closed, it frees the session and ends its server."""
 
-    def __init__(self) -> None:
+    def __init__(self, run_command: RunCommand = run_command) -> None:
+        """Make a desk without a session.
+
+        Args:
+            run_command: asks the driver what computes where.
+        """
+        self._run_command = run_command
         self._stack = ExitStack()
         self._session: Session | None = None
         self._asker: Asker | None = None
@@ -194,13 +210,21 @@ class Desk:
 
     def _open(self, request: Open) -> Reply:
         engine = configured(engine_named(request.engine), request.options)
+        on_gpu = request.backend is Backend.GPU
+        before = self._gpus() if on_gpu else ()
         started = time.monotonic()
         session = engine.open(request.model, request.backend)
         self._stack.callback(session.close)
         _require_device(engine.name, session.device, request.backend)
         self._session = session
         self._asker = asker_for(session, request.modality, self._stack)
+        load_ms = (time.monotonic() - started) * 1000
         device = session.device
+        # What an engine says of itself is no proof: a library can fall back and not know it.
+        seen = ""
+        if on_gpu and device.proven:
+            ours = {os.getpid(), *descendants(os.getpid())}
+            seen = gpu_use(ours, before, self._gpus(), request.model.size_bytes)
         invocation = (
             session.invocation
             if isinstance(session, DescribedSession)
@@ -210,12 +234,12 @@ class Desk:
         return Opened(
             engine=engine.name,
             version=info.version or "unknown",
-            device=f"{device.backend}: {device.name} ({device.proof})",
-            device_proven=device.proven,
+            device=_shown(device, seen),
+            device_proven=device.proven and (bool(seen) or not on_gpu),
             files_opened=info.needs_files,
             invocation=invocation,
             context_length=session.context_length,
-            load_ms=(time.monotonic() - started) * 1000,
+            load_ms=load_ms,
             memory_mb=_resident_mb(),
         )
 
@@ -246,6 +270,9 @@ class Desk:
             memory_peak_mb=_peak_mb(),
         )
 
+    def _gpus(self) -> Sequence[GpuDevice]:
+        return visible_devices(self._run_command, os.environ) or ()
+
     def _server(self) -> ServeAsker:
         assert isinstance(self._asker, ServeAsker)  # noqa: S101 - planned for serve cells only
         return self._asker
@@ -272,6 +299,14 @@ def _require_device(engine: str, device: Device, backend: Backend) -> None:
         where = f"{device.backend} ({device.name}: {device.proof})"
         what = f"engine {engine} was opened for {backend} and computes on {where}"
         raise EngineAbsentError(what)
+
+
+def _shown(device: Device, seen: str) -> str:
+    """Return the device, with what the engine says of it and what the driver does."""
+    said = f"{device.backend}: {device.name} ({device.proof}"
+    if device.backend is not Backend.GPU or not device.proven:
+        return f"{said})"
+    return f"{said}; {seen or 'the driver shows no use of a GPU by its process'})"
 
 
 class _Pieces:

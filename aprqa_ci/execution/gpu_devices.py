@@ -2,12 +2,12 @@
 
 import os
 import subprocess
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from aprqa_ci.redaction import is_withheld
 
-__all__ = ["GpuDevice", "RunCommand", "run_command", "visible_devices"]
+__all__ = ["GpuDevice", "RunCommand", "gpu_use", "holding", "run_command", "visible_devices"]
 
 RunCommand = Callable[[Sequence[str]], str | None]
 """Runs a command with a time limit and returns its output; nothing when it is missing or fails."""
@@ -24,6 +24,7 @@ _PROCESSES = (
 )
 _MAX_NAME = 80
 _COMMAND_SECONDS = 10
+_MIB = 1 << 20
 
 
 def run_command(command: Sequence[str]) -> str | None:
@@ -81,6 +82,41 @@ def visible_devices(
         for index, uuid, total, free in _rows(listed, 4)
     ]
     return tuple(_chosen(devices, environment.get("CUDA_VISIBLE_DEVICES")))
+
+
+def holding(processes: Collection[int], devices: Sequence[GpuDevice]) -> str:
+    """Return the UUID of the device that one of these processes computes on, or nothing."""
+    ids = {str(each) for each in processes}
+    for device in devices:
+        if any(each.split(" ", 1)[0] in ids for each in device.processes):
+            return device.uuid
+    return ""
+
+
+def gpu_use(
+    processes: Collection[int],
+    before: Sequence[GpuDevice],
+    after: Sequence[GpuDevice],
+    weights_bytes: int,
+) -> str:
+    """Return how the driver shows that a model was loaded onto a GPU, or nothing. Pure.
+
+    A driver in a container may name no process, or name them by their numbers outside; memory is
+    counted all the same.
+
+    Args:
+        processes: the ids of the process that loaded the model, and of those that it started.
+        before: the devices before loading.
+        after: the devices with the model loaded.
+        weights_bytes: the size of the model's files.
+    """
+    if on := holding(processes, after):
+        return f"the driver lists its process as computing on {on}"
+    free = {each.uuid: each.free_mb for each in before}
+    taken = sum(max(0, free.get(each.uuid, 0) - each.free_mb) for each in after)
+    if taken * _MIB * 2 >= weights_bytes > 0:
+        return f"by the driver's count loading took {taken} MiB of GPU memory"
+    return ""
 
 
 def _chosen(devices: Sequence[GpuDevice], wanted: str | None) -> list[GpuDevice]:

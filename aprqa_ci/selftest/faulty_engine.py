@@ -31,6 +31,7 @@ from aprqa_ci.execution.engines.registry import engine_for
 from aprqa_ci.execution.model_files import ModelFiles
 from aprqa_ci.selftest.faults import ANSWER_FAULTS, END_FAULTS, LOAD_FAULTS, Asked, Memory, OnText
 from aprqa_ci.selftest.faulty_server import SERVER_FAULTS, broken_server, unreachable_server
+from aprqa_ci.selftest.gpu_stand_in import compute_on_stand_in
 from aprqa_ci.vocabulary import Backend, ModelFormat
 from aprqa_ci.wire import WireModel
 
@@ -46,7 +47,8 @@ __all__ = [
 ENGINE_NAME: Final = "selftest"
 FAULT_VARIABLE: Final = "APRQA_SELFTEST_FAULT"
 """The environment variable that holds the fault, as JSON."""
-OTHER_FAULTS: Final = frozenset({"cpu-for-gpu", "cpu-called-gpu", "unproven-gpu", "server-absent"})
+_NO_GPU = {"cpu-for-gpu", "cpu-called-gpu", "unproven-gpu"}
+OTHER_FAULTS: Final = frozenset({*_NO_GPU, "server-absent"})
 """Faults that are neither of an answer nor of a reply: where it computes, and where it serves."""
 
 
@@ -87,6 +89,8 @@ class FaultyEngine:
         fault = _fault()
         if fault is not None and fault.name in LOAD_FAULTS:
             LOAD_FAULTS[fault.name](**fault.parameters)
+        if backend is Backend.GPU and (fault is None or fault.name not in _NO_GPU):
+            compute_on_stand_in()
         return FaultySession(_sound_engine(model).open(model, Backend.CPU), fault, backend)
 
 

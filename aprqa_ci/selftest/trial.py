@@ -34,9 +34,10 @@ from aprqa_ci.selftest.faulty_engine import (
     Fault,
     install_engine,
 )
+from aprqa_ci.selftest.gpu_stand_in import install_stand_in
 from aprqa_ci.selftest.mutants import Breakage, PlanShape
 from aprqa_ci.selftest.transforms import NotApplicableError, apply_transform
-from aprqa_ci.vocabulary import Outcome, Status
+from aprqa_ci.vocabulary import Backend, Outcome, Status
 
 __all__ = ["Caught", "Trial", "TrialResult", "run_trial"]
 
@@ -184,6 +185,10 @@ def _certify(
     environment.pop(FAULT_VARIABLE, None)
     if fault is not None:
         environment[FAULT_VARIABLE] = msgspec.json.encode(fault).decode()
+    if Backend.GPU in trial.shape.backends:
+        driver = scratch / "driver"
+        driver.mkdir(exist_ok=True)
+        environment |= install_stand_in(driver, environment)
     surroundings = _surroundings(trial, scratch, environment)
     plan = make_plan(
         [playbook],

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from aprqa_ci.execution.engines.interface import Device, EngineAbsentError
-from aprqa_ci.execution.gpu_devices import GpuDevice
+from aprqa_ci.execution.gpu_devices import GpuDevice, holding
 from aprqa_ci.vocabulary import Backend
 
 __all__ = ["cpu_device", "gpu_device"]
@@ -17,7 +17,7 @@ def cpu_device(pid: int | None, devices: Sequence[GpuDevice] | None) -> Device:
     Raises:
         EngineAbsentError: it computes on a GPU.
     """
-    if pid is not None and (on := _holding(pid, devices or ())):
+    if pid is not None and (on := holding({pid}, devices or ())):
         what = f"apr was told --no-gpu, and the driver says that it computes on {on}"
         raise EngineAbsentError(what)
     driver = (
@@ -41,7 +41,7 @@ def gpu_device(
     weights_bytes: int,
 ) -> Device:
     """Return the GPU, proven where the driver shows the server or its weights on it."""
-    if on := _holding(pid, after):
+    if on := holding({pid}, after):
         return Device(
             backend=Backend.GPU,
             name=on,
@@ -67,11 +67,3 @@ def gpu_device(
         ),
         proven=False,
     )
-
-
-def _holding(pid: int, devices: Sequence[GpuDevice]) -> str:
-    """Return the device that a process computes on, or nothing."""
-    for device in devices:
-        if any(each.split(" ", 1)[0] == str(pid) for each in device.processes):
-            return device.uuid
-    return ""

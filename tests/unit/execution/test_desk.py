@@ -1,3 +1,5 @@
+import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,9 @@ import pytest
 
 from aprqa_ci.execution import desk as desk_module
 from aprqa_ci.execution.desk import Desk
-from aprqa_ci.execution.engines.interface import Answer, EngineAbsentError, Sampling
+from aprqa_ci.execution.engines.interface import Answer, Device, EngineAbsentError, Sampling
 from aprqa_ci.execution.engines.openai_server import serve_session
+from aprqa_ci.execution.gpu_devices import RunCommand
 from aprqa_ci.execution.protocol import (
     MAX_ANSWER_CHARACTERS,
     Answered,
@@ -73,6 +76,71 @@ def test_a_session_that_computes_elsewhere_is_no_session(
     with Desk() as desk, pytest.raises(EngineAbsentError, match="for gpu and computes on cpu"):
         desk.handle(request)
     assert session.closed == 1
+
+
+def _driver(*computing: str) -> RunCommand:
+    """A driver with one device; each call of the processes takes the next list of them."""
+    lists = list(computing)
+
+    def run(command: Sequence[str]) -> str | None:
+        if "--query-gpu" in command[1]:
+            return "0, GPU-a, 900, 900\n"
+        return lists.pop(0)
+
+    return run
+
+
+def _on_gpu(
+    monkeypatch: pytest.MonkeyPatch, directory: Path, driver: RunCommand, *, proven: bool = True
+) -> Opened:
+    session = ScriptedSession()
+    session.device = Device(backend=Backend.GPU, name="gpu", proof="it says so", proven=proven)
+    monkeypatch.setattr(desk_module, "engine_named", lambda _: ScriptedEngine(session))
+    request = msgspec.structs.replace(_open(directory, Modality.RUN), backend=Backend.GPU)
+    request.model.weights[0].write_bytes(b"weights")
+    with Desk(driver) as desk:
+        reply = desk.handle(request)
+    assert isinstance(reply, Opened)
+    return reply
+
+
+def test_a_gpu_is_shown_by_its_driver_alone(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shown = _on_gpu(monkeypatch, tmp_path, _driver("", f"GPU-a, {os.getpid()}, python\n"))
+    assert shown.device_proven
+    assert shown.device == (
+        "gpu: gpu (it says so; the driver lists its process as computing on GPU-a)"
+    )
+    for driver in (
+        _driver("", "GPU-a, 1, another\n"),
+        _driver("", ""),
+        lambda _: None,
+    ):
+        claimed = _on_gpu(monkeypatch, tmp_path, driver)
+        assert not claimed.device_proven
+        assert "the driver shows no use of a GPU by its process" in claimed.device
+
+
+def test_what_an_engine_cannot_show_the_driver_does_not_show_for_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    driver = _driver(*[f"GPU-a, {os.getpid()}, python\n"] * 2)
+    assert not _on_gpu(monkeypatch, tmp_path, driver, proven=False).device_proven
+
+
+def test_a_processor_needs_no_driver(opened: Desk, tmp_path: Path) -> None:
+    def never(_command: Sequence[str]) -> str | None:
+        raise AssertionError
+
+    session = ScriptedSession()
+    with opened, Desk(never) as desk, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(desk_module, "engine_named", lambda _: ScriptedEngine(session))
+        for proven in (True, False):
+            session.device = Device(backend=Backend.CPU, name="cpu", proof="", proven=proven)
+            reply = desk.handle(_open(tmp_path, Modality.RUN))
+            assert isinstance(reply, Opened)
+            assert reply.device_proven is proven
 
 
 def test_an_answer_carries_what_was_measured(opened: Desk) -> None:

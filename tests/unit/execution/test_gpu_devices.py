@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from aprqa_ci.execution.gpu_devices import GpuDevice, visible_devices
+from aprqa_ci.execution.gpu_devices import GpuDevice, gpu_use, visible_devices
 
 FIRST = "GPU-1f0e0001-aaaa-bbbb-cccc-000000000001"
 SECOND = "GPU-2f0e0002-aaaa-bbbb-cccc-000000000002"
@@ -79,3 +79,43 @@ def test_memory_that_the_driver_does_not_say_is_none() -> None:
     devices = seen(f"0, {FIRST}, [N/A], [N/A]\n")
     assert devices is not None
     assert (devices[0].total_mb, devices[0].free_mb) == (0, 0)
+
+
+def device(uuid: str = FIRST, free: int = 1000, *processes: str) -> GpuDevice:
+    return GpuDevice(index="0", uuid=uuid, total_mb=1000, free_mb=free, processes=processes)
+
+
+MIB = 1 << 20
+
+
+def test_a_listed_process_shows_the_gpu() -> None:
+    listed = [device(), device(SECOND, 1000, "123 other", "12 python")]
+    assert SECOND in gpu_use({7, 12}, [device(), device(SECOND)], listed, 0)
+    assert gpu_use({1, 3, 23}, [device(), device(SECOND)], listed, 100 * MIB) == ""
+
+
+@pytest.mark.parametrize(
+    ("free", "weights", "shown"),
+    [
+        ((950, 1000), 100 * MIB, True),
+        ((951, 1000), 100 * MIB, False),
+        # Halves on two devices; what others gave back meanwhile counts for nothing.
+        ((975, 975), 100 * MIB, True),
+        ((990, 1000), 100 * MIB, False),
+        ((950, 1000), 0, False),
+        ((1000, 1000), 1, False),
+    ],
+)
+def test_the_memory_of_half_the_weights_shows_it(
+    free: tuple[int, int], weights: int, shown: bool
+) -> None:
+    before = [device(), device(SECOND)]
+    after = [device(FIRST, free[0]), device(SECOND, free[1])]
+    assert bool(gpu_use({1}, before, after, weights)) is shown
+
+
+def test_memory_that_was_given_back_takes_nothing_off() -> None:
+    before = [device(FIRST, 1000), device(SECOND, 500)]
+    after = [device(FIRST, 950), device(SECOND, 900)]
+    assert gpu_use({1}, before, after, 100 * MIB)
+    assert gpu_use({1}, [], [device(SECOND, 900)], 100 * MIB) == ""
