@@ -23,6 +23,8 @@ from aprqa_ci.vocabulary import Gateway, GatewayState
 
 __all__ = ["Examination", "Finding", "examine"]
 
+_MOST_NAMES = 10
+"""The most directories that a finding about many names."""
 _GATEWAYS = {"g1": Gateway.G1, "g2": Gateway.G2, "g3": Gateway.G3, "g4": Gateway.G4}
 _KINDS = {
     **dict.fromkeys(_GATEWAYS, "gates-not-given"),
@@ -37,7 +39,7 @@ class Finding:
     """One thing that contradicts another, or that nothing bears out."""
 
     subject: str
-    """The model, or the directory or line where no model is known."""
+    """The model; the directory or line where none is known; how many where it is of several."""
     kind: str
     detail: str
     path: str
@@ -56,7 +58,7 @@ class Examination:
     evidence: int
     """How many files of evidence, or of digests of it, there are."""
     findings: tuple[Finding, ...]
-    """Those of the registry in line order, then those of evidence by directory."""
+    """Those of the registry in line order, those of evidence by directory, then those of all."""
 
 
 def examine(registry: Path, certifications: Path) -> Examination:
@@ -94,7 +96,24 @@ def examine(registry: Path, certifications: Path) -> Examination:
             findings.append(
                 Finding(subject=subject, kind=kind, detail=detail, path=str(each.directory))
             )
+    findings += _of_versions(evidence, str(certifications))
     return Examination(rows=len(found.rows), evidence=len(evidence), findings=tuple(findings))
+
+
+def _of_versions(evidence: Sequence[FoundEvidence], path: str) -> Iterator[Finding]:
+    """Name once what made evidence otherwise than this version would, not once for each row."""
+    made: defaultdict[str, list[FoundEvidence]] = defaultdict(list)
+    for each in evidence:
+        for why in each.outdated:
+            made[why].append(each)
+    for why, found in made.items():
+        subjects = list(dict.fromkeys(each.model or each.name for each in found))
+        names = ", ".join(each.name for each in found[:_MOST_NAMES])
+        more = f" and {len(found) - _MOST_NAMES} more" if len(found) > _MOST_NAMES else ""
+        subject = subjects[0] if len(subjects) == 1 else f"{len(subjects)} models"
+        yield Finding(
+            subject=subject, kind="stale-tool", detail=f"{why} ({names}{more})", path=path
+        )
 
 
 def _of_file(found: Survey, path: str) -> Iterator[Finding]:

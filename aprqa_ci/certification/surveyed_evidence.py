@@ -14,7 +14,7 @@ from aprqa_ci.registry.from_certificate import update_from_certificate
 from aprqa_ci.registry.row_update import RowUpdate
 from aprqa_ci.scoring.certificate import Certificate
 from aprqa_ci.scoring.evaluate import score_evidence
-from aprqa_ci.scoring.policies import load_policy
+from aprqa_ci.scoring.policies import load_policy, policy_names
 from aprqa_ci.scoring.runs import newest_run, time_span
 from aprqa_ci.scoring.score import Score
 from aprqa_ci.wire import read_wire
@@ -37,6 +37,8 @@ class FoundEvidence:
     """The time of the newest record, RFC 3339; empty without one."""
     faults: tuple[tuple[str, str], ...] = ()
     """What is wrong with it by itself: a kind and a sentence each."""
+    outdated: tuple[str, ...] = ()
+    """Why this version may judge otherwise than the one that made it."""
     certificate: Certificate | None = None
     """Absent for evidence of other tools."""
     bundle: Bundle | None = None
@@ -83,7 +85,7 @@ def _found(directory: Path) -> FoundEvidence:
         certificate = read_wire(directory / CERTIFICATE_NAME, Certificate)
     except InputError as error:
         return _unreadable(directory, error)
-    faults = list(_stale(certificate))
+    faults = []
     if verification.broken:
         more = len(verification.broken) - 1
         told = f" (and {more} more: aprqa verify {directory} --json)" if more else ""
@@ -93,6 +95,7 @@ def _found(directory: Path) -> FoundEvidence:
         model=certificate.model.hf_repo,
         finished=certificate.finished or "",
         faults=tuple(faults),
+        outdated=tuple(_outdated(certificate)),
         certificate=certificate,
         bundle=bundle,
         verification=verification,
@@ -113,14 +116,13 @@ def _foreign(directory: Path) -> FoundEvidence:
         faults.append(("evidence-without-records", "there is no record in it"))
     if "unknown" in versions or "" in versions:
         faults.append(("stale-tool", "records do not say which version of the tool made them"))
-    own = {each for each in versions if each.startswith(_OWN_TOOL)}
-    if own - {f"{_OWN_TOOL}{__version__}"}:
-        faults.append(("stale-tool", f"made by {', '.join(sorted(own))}; this is {__version__}"))
+    own = {each.removeprefix(_OWN_TOOL) for each in versions if each.startswith(_OWN_TOOL)}
     return FoundEvidence(
         directory=directory,
         model=score.model_id if records else None,
         finished=span[1] if span else "",
         faults=tuple(faults),
+        outdated=tuple(_other_release(each) for each in sorted(own) if not _judges_alike(each)),
         score=score,
     )
 
@@ -132,7 +134,7 @@ def _elsewhere(directory: Path) -> FoundEvidence:
         text = read_bounded(directory / DIGEST_NAME, _MAX_DIGEST_BYTES)
     except InputError as error:
         return _unreadable(directory, error)
-    faults = list(_stale(certificate))
+    faults = []
     if text.split()[:1] != [certificate.evidence_digest.encode()]:
         what = f"{DIGEST_NAME} is not the digest that the certificate names"
         faults.append(("evidence-does-not-hold", what))
@@ -141,6 +143,7 @@ def _elsewhere(directory: Path) -> FoundEvidence:
         model=certificate.model.hf_repo,
         finished=certificate.finished or "",
         faults=tuple(faults),
+        outdated=tuple(_outdated(certificate)),
         certificate=certificate,
     )
 
@@ -153,6 +156,26 @@ def _unreadable(directory: Path, error: InputError) -> FoundEvidence:
     )
 
 
-def _stale(certificate: Certificate) -> Iterator[tuple[str, str]]:
-    if certificate.tool_version != __version__:
-        yield "stale-tool", f"certified by aprqa {certificate.tool_version}; this is {__version__}"
+def _outdated(certificate: Certificate) -> Iterator[str]:
+    if not _judges_alike(certificate.tool_version):
+        yield _other_release(certificate.tool_version)
+    policy = certificate.policy
+    known = load_policy(policy.id).version if policy.id in policy_names() else None
+    if known is None:
+        yield f"judged by the policy {policy.id}, which aprqa {__version__} does not know"
+    elif known != policy.version:
+        yield f"judged by {policy.id} version {policy.version}; this judges by version {known}"
+
+
+def _other_release(version: str) -> str:
+    return f"made by aprqa {version}; this is {__version__}"
+
+
+def _judges_alike(version: str) -> bool:
+    """Whether Semantic Versioning knows of no breaking change between that version and this."""
+    return _release_line(version) == _release_line(__version__)
+
+
+def _release_line(version: str) -> list[str]:
+    major, *rest = version.split(".")
+    return [major, *rest[:1]] if major == "0" else [major]

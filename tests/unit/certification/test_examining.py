@@ -188,12 +188,71 @@ def test_evidence_that_was_changed_is_named_with_what_is_wrong(repository: Repos
     assert "row-without-evidence" in found
 
 
-def test_certificates_of_another_version_are_named(repository: Repository) -> None:
-    bundle = repository.bundle()
+def rewritten(bundle: Bundle, **fields: Any) -> None:
+    """Have another version make the certificate."""
     for path in bundle.directory.glob("*certificate.json"):
-        content = json.loads(path.read_bytes()) | {"tool_version": "0.0.1"}
+        content = json.loads(path.read_bytes()) | fields
         path.write_text(json.dumps(content), encoding="utf-8")
-    assert repository.found() == {"stale-tool": f"certified by aprqa 0.0.1; this is {__version__}"}
+
+
+def test_certificates_of_another_release_are_named_once(repository: Repository) -> None:
+    models = [f"aprqa/m{number}-1M" for number in range(12)]
+    for model in models:
+        name = model.partition("/")[2]
+        rewritten(repository.bundle(playbook=name, model=model), tool_version="0.0.1")
+    (finding,) = repository.examined().findings
+    assert (finding.subject, finding.kind) == ("12 models", "stale-tool")
+    assert finding.detail.startswith(f"made by aprqa 0.0.1; this is {__version__} (m0-1M, m1-1M, ")
+    assert finding.detail.endswith(" and 2 more)")
+
+
+@pytest.mark.parametrize(
+    ("made", "this", "is_stale"),
+    [
+        ("0.1.0", "0.1.0", False),
+        ("0.1.0", "0.1.7", False),
+        ("0.1.7", "0.2.0", True),
+        ("0.9.0", "1.0.0", True),
+        ("1.0.0", "1.4.2", False),
+        ("1.4.2", "2.0.0", True),
+        ("2.0.0", "1.0.0", True),
+        ("unreadable", "1.0.0", True),
+    ],
+)
+def test_only_a_version_that_may_judge_otherwise_is_stale(
+    *,
+    repository: Repository,
+    monkeypatch: pytest.MonkeyPatch,
+    made: str,
+    this: str,
+    is_stale: bool,
+) -> None:
+    rewritten(repository.bundle(), tool_version=made)
+    monkeypatch.setattr("aprqa_ci.certification.surveyed_evidence.__version__", this)
+    found = repository.examined().findings
+    assert [(each.subject, each.kind, each.detail) for each in found] == (
+        [("aprqa/tiny-1M", "stale-tool", f"made by aprqa {made}; this is {this} (tiny-mvp)")]
+        if is_stale
+        else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("policy", "said"),
+    [
+        ({"id": "aprqa-1", "version": 99}, "judged by aprqa-1 version 99; this judges by version"),
+        ({"id": "aprqa-9", "version": 1}, "judged by the policy aprqa-9, which aprqa"),
+    ],
+)
+def test_certificates_of_another_policy_are_named(
+    repository: Repository, policy: dict[str, Any], said: str
+) -> None:
+    bundle = repository.bundle()
+    rewritten(bundle, policy=policy)
+    digest = bundle.directory / DIGEST_NAME
+    digest.write_text(f"{bundle.certificate.evidence_digest}  {EVIDENCE_NAME}\n", encoding="utf-8")
+    (bundle.directory / EVIDENCE_NAME).unlink()
+    assert said in repository.found()["stale-tool"]
 
 
 def test_evidence_that_is_too_large_for_the_repository(repository: Repository) -> None:
@@ -239,7 +298,7 @@ def test_evidence_of_a_run_that_was_not_certified(
 ) -> None:
     bundle = repository.bundle()
     (bundle.directory / CERTIFICATE_NAME).unlink()
-    assert "made by aprqa-ci/0.0.0; this is" in repository.found()["stale-tool"]
+    assert "made by aprqa 0.0.0; this is" in repository.found()["stale-tool"]
     (bundle.directory / EVIDENCE_NAME).write_text("[]", encoding="utf-8")
     assert "no record" in repository.found()["evidence-without-records"]
     (bundle.directory / EVIDENCE_NAME).write_text("[1]", encoding="utf-8")
