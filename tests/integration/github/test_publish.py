@@ -635,25 +635,6 @@ def test_reviewers_that_are_none_stop_everything(
     assert hub.log == []
 
 
-@pytest.mark.parametrize(("outcomes", "code"), [(None, 4), (FELL, 1)])
-@pytest.mark.usefixtures("job", "registry")
-def test_what_was_asked_for_and_is_not_there_is_not_delivered(
-    *,
-    hub: FakeHub,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    outcomes: Any,
-    code: int,
-) -> None:
-    hub.repo.allows_auto_merge = False
-    hub.repo.collaborators = set()
-    assert publish(made_bundle(tmp_path / "b", outcomes=outcomes), more=FOLLOWED) == code
-    out = capsys.readouterr().out
-    assert out.count("\nnot delivered: ") == 2
-    assert "Allow auto-merge" in out
-    assert hub.repo.pulls[1]["state"] == "open"
-
-
 @pytest.mark.usefixtures("registry")
 def test_a_strangers_evidence_touches_no_pull_request(
     job: Job, hub: FakeHub, tmp_path: Path
@@ -666,7 +647,28 @@ def test_a_strangers_evidence_touches_no_pull_request(
 # What can go wrong
 
 
+def bar_pulls(repo: Any) -> None:
+    repo.actions_may_open_pulls = False
+
+
+def bar_follow_up(repo: Any) -> None:
+    repo.allows_auto_merge = False
+    repo.collaborators = set()
+
+
 @pytest.mark.parametrize(("outcomes", "code"), [(None, 4), (FELL, 1)])
+@pytest.mark.parametrize(
+    ("bar", "more", "failures", "mend"),
+    [
+        (
+            bar_pulls,
+            (),
+            1,
+            "could not open the pull request.*Allow GitHub Actions to create and approve",
+        ),
+        (bar_follow_up, FOLLOWED, 2, "Allow auto-merge"),
+    ],
+)
 @pytest.mark.usefixtures("job", "registry")
 def test_a_failed_delivery_never_changes_the_verdict(
     *,
@@ -675,15 +677,21 @@ def test_a_failed_delivery_never_changes_the_verdict(
     capsys: pytest.CaptureFixture[str],
     outcomes: Any,
     code: int,
+    bar: Callable[[Any], None],
+    more: tuple[str, ...],
+    failures: int,
+    mend: str,
 ) -> None:
-    hub.repo.actions_may_open_pulls = False
-    assert publish(made_bundle(tmp_path / "b", outcomes=outcomes)) == code
+    bar(hub.repo)
+    assert publish(made_bundle(tmp_path / "b", outcomes=outcomes), more=more) == code
     shown = capsys.readouterr()
-    assert "not delivered: tiny-mvp: could not open the pull request" in shown.out
-    assert "Allow GitHub Actions to create and approve pull requests" in shown.out
-    assert "::error title=Not delivered::tiny-mvp" in shown.out
-    if code == 4:
-        assert "the verdict is good, and could not be delivered" in shown.err
+    assert shown.out.count("\nnot delivered: tiny-mvp: ") == failures
+    assert shown.out.count("::error title=Not delivered::tiny-mvp") == failures
+    assert re.search(f"not delivered: .*{mend}", shown.out)
+    # What is asked for beside the pull request keeps it from nothing.
+    assert [each["state"] for each in hub.repo.pulls.values()] == (["open"] if more else [])
+    told = "the verdict is good, and could not be delivered" in shown.err
+    assert told == (code == 4)
 
 
 @pytest.mark.usefixtures("pull")
