@@ -57,6 +57,7 @@ class CellSession:
         self._own_losses = 0
         self._asked = 0
         self._timed: Sequence[Answered] | Finding | None = None
+        self.answers: list[Answered] = []
         self._alone = False
 
     # What the checks see (checks.OpenCell).
@@ -104,7 +105,10 @@ class CellSession:
             number=number,
         )
         with self._sharing():
-            return self._send(request, answers=len(case.turns))
+            reply = self._send(request, answers=len(case.turns))
+        if isinstance(reply, Answered):
+            self.answers.append(reply)
+        return reply
 
     def request(self, request: AskClients | SendMalformed | CheckHealth, *, answers: int) -> Reply:
         """Send another request that may take as long as so many answers."""
@@ -175,8 +179,6 @@ class CellSession:
     def profiled(self) -> Profiled | str | None:
         """Return what the engine measures of its own speed, or why it gives none."""
         return self._context.profile()
-
-    # The run.
 
     def load(self, scenario: PlannedScenario) -> bool:
         """Load the model and record gateway G1; says whether the model is there.

@@ -34,6 +34,10 @@ class Limits(WireModel, frozen=True, kw_only=True):
     memory_rounds: int
     memory_growth_mb: int
     memory_growth_share: float
+    speed_rounds: int
+    stall_factor: float
+    stall_prompt_factor: float
+    stalls_allowed: int
     clients: int
     process_losses: int
     load_seconds_per_gib: float

@@ -110,6 +110,11 @@ class OpenCell(Protocol):
         """Return the cell's timed answers, made at the first call."""
         ...
 
+    @property
+    def answers(self) -> Sequence[Answered]:
+        """All answers that the cell gave so far, in order."""
+        ...
+
     def profiled(self) -> Profiled | str | None:
         """Return what the engine measures of its own speed, or why it gives none.
 

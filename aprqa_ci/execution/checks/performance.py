@@ -1,6 +1,7 @@
 """Speed: throughput, time to the first token, and the time of a whole answer."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from math import ceil
 from statistics import median
@@ -8,6 +9,7 @@ from statistics import median
 import msgspec
 
 from aprqa_ci.execution.checks.open_cell import Finding, OpenCell, unanswered
+from aprqa_ci.execution.checks.stalls import stalls
 from aprqa_ci.execution.protocol import Answered, Profiled
 from aprqa_ci.execution.result import Cause, Metrics
 from aprqa_ci.vocabulary import Outcome
@@ -69,13 +71,23 @@ def _performance(
             cell.playbook.limits(cell.cell.backend, cell.cell.format), limit_name
         )
         value = reduce(answers)
+        rounds = 1
+        most = cell.limits.speed_rounds if at_least else 1
+        while value is not None and value < limit and rounds < most:
+            again = _timed_answers(cell)
+            if isinstance(again, Finding):
+                return again
+            rounds += 1
+            better = reduce(again)
+            if better is not None and better > value:
+                answers, value = again, better
         figures: dict[str, object] = {
             figure: value,
             limit_name: limit,
             "durations_ms": [round(answer.duration_ms, 3) for answer in answers],
             "tokens": [answer.completion_tokens for answer in answers],
         }
-        said = ""
+        said = f"; the best of {rounds} rounds" if rounds > 1 else ""
         if value is None and figure == "first_token" and _all_have_tokens(answers):
             # There were tokens; when they came, an engine that does not stream shows nobody.
             shortest = _timed_answers(cell, max_tokens=1)
@@ -165,10 +177,30 @@ p50 = _performance(
     lambda answers: median(answer.duration_ms for answer in answers),
     lambda profile: profile.p50_ms,
 )
-p99 = _performance(
+_measured_p99 = _performance(
     "p99",
     "ms",
     "max_p99_ms",
     lambda answers: percentile([answer.duration_ms for answer in answers], 0.99),
     lambda profile: profile.p99_ms,
 )
+
+
+def p99(cell: OpenCell) -> Finding:
+    """The 99th percentile of the measured answers; and of all answers hardly one was held up."""
+    found = _measured_p99(cell)
+    answers = cell.measured(lambda: _timed_answers(cell))
+    if found.outcome is not Outcome.CORROBORATED or isinstance(answers, Finding):
+        return found
+    limit = cell.playbook.limits(cell.cell.backend, cell.cell.format).max_p99_ms
+    held_up = stalls(cell.answers, answers, limit, cell.limits)
+    if not held_up:
+        return found
+    longest = max(each.duration_ms for each in held_up)
+    return replace(
+        found,
+        outcome=Outcome.FALSIFIED,
+        reason=f"{len(held_up)} of {len(cell.answers)} answers were held up, one for"
+        f" {longest:.0f} ms; the limit is ≤ {limit:g} ms; {found.reason} of the measured ones",
+        figures={**found.figures, "held_up_ms": [round(each.duration_ms, 3) for each in held_up]},
+    )

@@ -1,17 +1,17 @@
 """Sound models on the real engines: everything planned is run, once, and holds."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import pytest
 
 from aprqa_ci import __version__
-from aprqa_ci.execution.checks import CHECKS
+from aprqa_ci.execution.checks import CHECKS, performance
 from aprqa_ci.execution.child import CellChild
 from aprqa_ci.execution.derived import CellResult
-from aprqa_ci.execution.protocol import Inspect, Open, Request
+from aprqa_ci.execution.protocol import Answered, Inspect, Open, Request
 from aprqa_ci.execution.quiet import Quiet
 from aprqa_ci.execution.result import ScenarioResult
 from aprqa_ci.gates import gate_catalogue
@@ -342,6 +342,22 @@ def test_two_lost_answers_are_a_loss_where_nothing_but_the_model_can_differ(
     outcome = "Corroborated" if change else "Falsified"
     assert results.outcomes()["F-REGR-LOSS-001"] == outcome
     assert "2 were lost and 0 won" in results.of("F-REGR-LOSS-001").reason
+
+
+def test_every_answer_of_a_cell_is_looked_at_for_stalls(
+    sound_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[int, int]] = []
+
+    def look(answers: Sequence[Answered], measured: Sequence[Answered], *_: object) -> Any:
+        seen.append((len(answers), len(measured)))
+        return ()
+
+    monkeypatch.setattr(performance, "stalls", look)
+    cell, playbook = cell_of(prompts=PROMPTS, checks=("F-PERF-P99-001",)), playbook_of()
+    run(plan_of(cell), sound_model.root)
+    asked = len(PROMPTS) + playbook.warmup + playbook.measure
+    assert seen == [(asked, playbook.measure)]
 
 
 def _done(results: list[ScenarioResult]) -> dict[str, CellResult]:

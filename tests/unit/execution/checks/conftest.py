@@ -60,6 +60,7 @@ class ScriptedCell:
         self._truth = truth
         self._files = files
         self._profile = profile
+        self.answers: Sequence[Answered] = ()
         self._measured: Sequence[Answered] | Finding | None = None
         self.playbook = playbook or playbook_of()
         self.cell = cell or cell_of()

@@ -82,6 +82,73 @@ def test_the_median_is_judged_and_the_99th_percentile_sees_the_worst(
     assert worst.figures["p99"] == 400.0
 
 
+# Rounds of five answers, the first two of each for warming up; 100 ms are the limit.
+@pytest.mark.parametrize(
+    ("rounds", "asked", "outcome"),
+    [
+        ([100], 5, Outcome.CORROBORATED),
+        ([250, 100], 10, Outcome.CORROBORATED),
+        ([250, 400, 80], 15, Outcome.CORROBORATED),
+        ([400, 200, 250, 80], 15, Outcome.FALSIFIED),
+    ],
+)
+def test_a_throughput_below_its_limit_is_measured_again_and_the_best_counts(
+    scripted: Any,
+    answered: Callable[..., Answered],
+    rounds: list[float],
+    asked: int,
+    outcome: Outcome,
+) -> None:
+    cell = scripted(
+        lambda number, _case: answered(duration_ms=rounds[number // 5]), playbook=_playbook()
+    )
+    finding = CHECKS["F-PERF-TPS-001"](cell)
+    assert (finding.outcome, len(cell.asked)) == (outcome, asked)
+    counted = len(rounds[:3])
+    assert finding.figures["throughput"] == 10_000 / min(rounds[:3])
+    assert (f"the best of {counted} rounds" in finding.reason) == (counted > 1)
+    assert finding.metrics.tokens_per_second == pytest.approx(finding.figures["throughput"])
+    assert all(cell.asked_alone)
+
+
+def test_what_is_below_a_limit_from_above_is_not_measured_again(
+    scripted: Any, answered: Callable[..., Answered]
+) -> None:
+    cell = scripted(lambda *_: answered(duration_ms=50.0), playbook=_playbook())
+    assert CHECKS["F-PERF-P50-001"](cell).outcome is Outcome.CORROBORATED
+    assert len(cell.asked) == 5
+
+
+def test_a_round_that_fails_ends_the_measurement(
+    scripted: Any, answered: Callable[..., Answered], no_answer: tuple[Reply, str]
+) -> None:
+    reply, text = no_answer
+    cell = scripted(
+        lambda number, _case: answered(duration_ms=900.0) if number < 7 else reply,
+        playbook=_playbook(),
+    )
+    finding = CHECKS["F-PERF-TPS-001"](cell)
+    assert finding.outcome is Outcome.FALSIFIED
+    assert text in finding.reason
+
+
+@pytest.mark.parametrize(
+    ("held_up", "outcome"),
+    [(0, Outcome.CORROBORATED), (1, Outcome.CORROBORATED), (2, Outcome.FALSIFIED)],
+)
+def test_answers_that_were_held_up_elsewhere_fail_the_99th_percentile(
+    scripted: Any, answered: Callable[..., Answered], held_up: int, outcome: Outcome
+) -> None:
+    cell = scripted(playbook=_playbook())
+    cell.answers = [answered()] * 30 + [answered(duration_ms=1001.0)] * held_up
+    finding = CHECKS["F-PERF-P99-001"](cell)
+    assert finding.outcome is outcome
+    assert CHECKS["F-PERF-P50-001"](cell).outcome is Outcome.CORROBORATED
+    if outcome is Outcome.FALSIFIED:
+        assert "2 of 32 answers were held up, one for 1001 ms" in finding.reason
+        assert finding.figures["held_up_ms"] == [1001.0, 1001.0]
+
+
 @pytest.mark.parametrize(
     ("gate", "figures"),
     [
