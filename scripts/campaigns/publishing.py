@@ -34,7 +34,7 @@ from tests.bundles import made_bundle
 from tests.github_double.fakehub import FakeHub, serve
 from tests.github_double.fixtures import BOT, TOKENS
 
-__all__ = ["FAULTS", "JOBS", "all_faults", "one_fault"]
+__all__ = ["FAULTS", "JOBS", "Wire", "all_faults", "one_fault", "wired"]
 
 JOBS = ("pull_request", "schedule")
 _REFUSED = {403: "Resource not accessible", 409: "Conflict", 422: "Validation Failed"}
@@ -55,7 +55,7 @@ _README = b"<!-- CERTIFICATION_TABLE_START -->\n<!-- CERTIFICATION_TABLE_END -->
 
 
 @dataclass
-class _Wire:
+class Wire:
     """Sends requests, and answers the one with this number with a fault."""
 
     number: int
@@ -65,6 +65,7 @@ class _Wire:
     """Method and path of the request that got the fault."""
 
     def send(self, send: Callable[..., Any], adapter: Any, request: Any, **named: Any) -> Any:  # noqa: ANN401 - requests' own
+        """Send a request, or do to it what the fault is."""
         self.sent += 1
         if self.sent != self.number:
             return send(adapter, request, **named)
@@ -212,8 +213,9 @@ class _Place:
 
 
 @contextmanager
-def _wired(number: int, fault: str) -> Iterator[_Wire]:
-    wire, send = _Wire(number, fault), requests.adapters.HTTPAdapter.send
+def wired(number: int, fault: str) -> Iterator[Wire]:
+    """Have all requests sent by a wire that answers the one with this number with a fault."""
+    wire, send = Wire(number, fault), requests.adapters.HTTPAdapter.send
 
     def sending(self: Any, request: Any, **named: Any) -> Any:  # noqa: ANN401 - requests' own
         return wire.send(send, self, request, **named)
@@ -234,7 +236,7 @@ def _placed(job: str) -> Iterator[tuple[_Place, Bundle]]:
 
 def all_faults(job: str) -> tuple[int, object]:
     """Publish without a fault; return how many requests it takes, and what comes of it."""
-    with _placed(job) as (place, bundle), _wired(0, "") as wire:
+    with _placed(job) as (place, bundle), wired(0, "") as wire:
         done = place.run(bundle)
         if done.failures:
             raise SystemExit("\n".join(done.failures))
@@ -246,7 +248,7 @@ def all_faults(job: str) -> tuple[int, object]:
 def one_fault(campaign: Campaign, job: str, number: int, fault: str, expected: object) -> None:
     """Answer one request with a fault, then publish again without any."""
     with _placed(job) as (place, bundle):
-        with _wired(number, fault) as wire:
+        with wired(number, fault) as wire:
             case = f"{job}, request {number}, {fault}"
             try:
                 done = place.run(bundle)

@@ -10,6 +10,8 @@ from scripts.campaigns.filling import fail_at
 from scripts.campaigns.killing import Undisturbed, kill_and_resume, undisturbed
 from scripts.campaigns.publishing import JOBS, all_faults, one_fault
 from scripts.campaigns.registering import register_at_once
+from scripts.campaigns.ticketing import RUNS, faultless, made_runs
+from scripts.campaigns.ticketing import one_fault as one_fault_in_tickets
 from scripts.campaigns.truncating import artifacts, cut_artifact, cut_journal, made
 from tests.bundles import made_bundle
 
@@ -68,5 +70,21 @@ def test_a_fault_of_github_doubles_nothing(campaign: Campaign, job: str) -> None
     count, expected = all_faults(job)
     for number, fault in ((count // 2, "lost answer"), (count - 1, "garbage")):
         one_fault(campaign, job, number, fault, expected)
+    assert campaign.held
+    assert campaign.failures == []
+
+
+def test_a_fault_of_github_doubles_and_loses_no_issue(campaign: Campaign, tmp_path: Path) -> None:
+    runs = made_runs(tmp_path)
+    for name in RUNS:
+        count, expected = faultless(runs, name)
+        for number, fault in (
+            (count - 1, "time-out after"),
+            (count, "lost answer"),
+            (count, "503"),
+        ):
+            one_fault_in_tickets(
+                campaign, runs, name, number=number, fault=fault, expected=expected
+            )
     assert campaign.held
     assert campaign.failures == []
