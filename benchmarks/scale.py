@@ -3,7 +3,7 @@
     python benchmarks/scale.py [--sizes 1x1000 10x100 100x100] [--write] [--keep DIR]
 
 A size is a number of models and of prompts a cell; 100x1000 makes 1.8 million records, and takes
-4.5 GB of disk. For each: that many playbooks of 3 modalities × 2 backends × 3 formats, planned into
+10 GB of disk. For each: that many playbooks of 3 modalities × 2 backends × 3 formats, planned into
 at most 256 shards; one evidence file a shard, whose outputs, logs and reasons are as long as those
 of the existing tool's evidence (quantiles below, of 876 records); then `aprqa merge` as a whole
 program, against decoding the same bytes with msgspec and doing nothing with them. Memory is that of
