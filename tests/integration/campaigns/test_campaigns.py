@@ -81,7 +81,7 @@ def test_a_fault_of_github_doubles_and_loses_no_issue(campaign: Campaign, tmp_pa
         for number, fault in (
             (count - 1, "time-out after"),
             (count, "lost answer"),
-            (count, "503"),
+            (count, "422"),
         ):
             one_fault_in_tickets(
                 campaign, runs, name, number=number, fault=fault, expected=expected
