@@ -15,6 +15,7 @@ from aprqa_ci.errors import AprqaError, InconclusiveError, InputError, Problem
 
 __all__ = [
     "atomic_stream",
+    "open_input",
     "path_below",
     "read_bounded",
     "sha256_bytes",
@@ -123,18 +124,11 @@ def read_bounded(path: Path, limit: int) -> bytes:
     Raises:
         InputError: the file is missing, unreadable, no regular file, or larger than ``limit``.
     """
-    try:
-        # Opening a pipe waits for its writer, for ever if there is none, unless it is told not to.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as stream:  # noqa: PTH123 - of a descriptor
-            mode = os.fstat(stream.fileno()).st_mode
-            if not stat.S_ISREG(mode):
-                what = f"not a regular file but {_kind(mode)}"
-                raise InputError(Problem(what=what, path=path, hint="write it to a file first"))
+    with open_input(path) as stream:
+        try:
             data = stream.read(limit + 1)
-    except (OSError, ValueError) as error:
-        # A ValueError is a name with a NUL or a lone surrogate in it.
-        why = (error.strerror if isinstance(error, OSError) else None) or error
-        raise InputError(Problem(what=f"cannot read the file: {why}", path=path)) from error
+        except OSError as error:
+            raise _unreadable(path, error) from error
     if len(data) > limit:
         raise InputError(
             Problem(
@@ -143,6 +137,31 @@ def read_bounded(path: Path, limit: int) -> bytes:
             )
         )
     return data
+
+
+def open_input(path: Path) -> BinaryIO:
+    """Open a regular file for reading; nothing else is waited for.
+
+    Raises:
+        InputError: the file is missing, unreadable, or no regular file.
+    """
+    try:
+        # Opening a pipe waits for its writer, for ever if there is none, unless it is told not to.
+        stream = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")  # noqa: PTH123, SIM115 - of a descriptor; it is returned
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    mode = os.fstat(stream.fileno()).st_mode
+    if not stat.S_ISREG(mode):
+        stream.close()
+        what = f"not a regular file but {_kind(mode)}"
+        raise InputError(Problem(what=what, path=path, hint="write it to a file first"))
+    return stream
+
+
+def _unreadable(path: Path, error: OSError | ValueError) -> InputError:
+    # A ValueError is a name with a NUL or a lone surrogate in it.
+    why = (error.strerror if isinstance(error, OSError) else None) or error
+    return InputError(Problem(what=f"cannot read the file: {why}", path=path))
 
 
 def _kind(mode: int) -> str:

@@ -10,12 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, Final, NoReturn, Protocol
+from typing import Final, NoReturn, Protocol
 
 import msgspec
 
 from aprqa_ci.errors import InputError, Problem
-from aprqa_ci.files import write_pieces
+from aprqa_ci.files import open_input, write_pieces
 from aprqa_ci.planning.plan import (
     PlacedOut,
     Plan,
@@ -207,7 +207,7 @@ class PlanFile:
         places = [place for name in set(ids) for place in self._places.get(name, ())]
         places.sort(key=lambda place: place.number)
         decoder, cells = msgspec.json.Decoder(PlannedCell), []
-        with _opened(self._path) as stream:
+        with open_input(self._path) as stream:
             for place in places:
                 stream.seek(place.start)
                 data = stream.read(place.size)
@@ -235,20 +235,11 @@ class PlanFile:
         return self._digest
 
 
-def _opened(path: Path) -> BinaryIO:
-    try:
-        return path.open("rb")
-    except (OSError, ValueError) as error:
-        # A ValueError is a name with a NUL or a lone surrogate in it.
-        why = (error.strerror if isinstance(error, OSError) else None) or error
-        raise InputError(Problem(what=f"cannot read the file: {why}", path=path)) from error
-
-
 def _rest_of(path: Path) -> _Rest | None:
     """Return what stands before the cells; nothing where they are not on lines of their own."""
     head: list[bytes] = []
     size = 0
-    with _opened(path) as stream:
+    with open_input(path) as stream:
         while size <= MAX_WIRE_BYTES and (line := stream.readline(MAX_WIRE_BYTES)):
             size += len(line)
             if line == _CELLS:
@@ -263,7 +254,7 @@ def _rest_of(path: Path) -> _Rest | None:
 def _cells(path: Path, rest: _Rest) -> Iterator[tuple[PlannedCell, _Place]]:
     decoder = msgspec.json.Decoder(PlannedCell)
     start, number = rest.size, 0
-    with _opened(path) as stream:
+    with open_input(path) as stream:
         stream.seek(start)
         more = True
         while more:

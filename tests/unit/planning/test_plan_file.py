@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import msgspec
@@ -143,6 +144,12 @@ def test_a_plan_that_is_changed_while_it_is_read_is_refused(tmp_path: Path) -> N
             read()
     with pytest.raises(InputError, match="cannot read the file"):
         open_plan(tmp_path / "a\0b")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "plan.json")
+    with pytest.raises(InputError, match="not a regular file but a pipe"):
+        open_plan(tmp_path / "plan.json")
 
 
 def test_an_unwritable_place_is_named(tmp_path: Path) -> None:
