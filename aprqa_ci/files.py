@@ -147,15 +147,16 @@ def open_input(path: Path) -> BinaryIO:
     """
     try:
         # Opening a pipe waits for its writer, for ever if there is none, unless it is told not to.
-        stream = open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb")  # noqa: PTH123, SIM115 - of a descriptor; it is returned
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
-    mode = os.fstat(stream.fileno()).st_mode
+    mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
-        stream.close()
+        os.close(descriptor)
         what = f"not a regular file but {_kind(mode)}"
-        raise InputError(Problem(what=what, path=path, hint="write it to a file first"))
-    return stream
+        hint = "name a file in it" if stat.S_ISDIR(mode) else "write it to a file first"
+        raise InputError(Problem(what=what, path=path, hint=hint))
+    return open(descriptor, "rb")  # noqa: PTH123 - of a descriptor
 
 
 def _unreadable(path: Path, error: OSError | ValueError) -> InputError:

@@ -96,7 +96,7 @@ def test_reading_is_bounded(tmp_path: Path) -> None:
 def test_what_cannot_be_read_is_the_users_to_mend(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing: cannot read the file: No such file"):
         read_bounded(tmp_path / "nothing", 5)
-    with pytest.raises(InputError, match="Is a directory"):
+    with pytest.raises(InputError, match=r"a directory \(name a file in it\)"):
         read_bounded(tmp_path, 5)
 
 
@@ -113,8 +113,10 @@ def test_only_a_regular_file_is_read(tmp_path: Path) -> None:
             (Path("/dev/zero"), "not a regular file but a device"),
             (tmp_path, "directory"),
         ):
+            before = set(Path("/dev/fd").iterdir())
             with pytest.raises(InputError, match=why):
                 read_bounded(path, 5)
+            assert set(Path("/dev/fd").iterdir()) == before
 
 
 @pytest.mark.parametrize("name", ["a", "a/b", "a/../b", "./a"])
