@@ -122,7 +122,7 @@ def test_a_loop_of_links_is_an_input_error(tmp_path: Path, update: RowUpdate) ->
 
 def test_a_folder_is_no_registry(tmp_path: Path, update: RowUpdate) -> None:
     (tmp_path / "models.csv").mkdir()
-    with pytest.raises(InputError, match="cannot read"):
+    with pytest.raises(InputError, match="not a regular file but a directory"):
         update_file(tmp_path / "models.csv", update, process=HERE)
 
 
